@@ -1,0 +1,17 @@
+//! The vocabulary of the registry: what a namespace, an instance and a lease are.
+//!
+//! Values of these types are valid by construction: text is parsed once, at the edge, and an
+//! [`Invalid`] names the field, what came and what was wanted.
+//! Never: JSON keys, status codes, clocks read on their own, or knowledge of any other module.
+
+mod instance;
+mod invalid;
+mod lease;
+mod metadata;
+mod name;
+
+pub use instance::{Endpoint, EndpointType, Instance, Registration, Status};
+pub use invalid::Invalid;
+pub use lease::{Clock, Moment, Timestamp, TtlLimits};
+pub use metadata::{METADATA_DEPTH_MAX, Metadata};
+pub use name::{InstanceId, Namespace, ServiceName};
