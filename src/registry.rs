@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::directory::Directory;
 use crate::model::{Clock, Instance, InstanceId, Namespace, Registration, Status, TtlLimits};
-use crate::store::{Registered, Store, Update};
+use crate::store::{Census, Registered, Store, Update};
 
 pub use crate::store::StoreError;
 
@@ -51,7 +51,11 @@ impl Registry {
     pub async fn register(&self, namespace: &Namespace, asked: Registration) -> Result<Granted, StoreError> {
         let ttl = self.0.ttl.grant(asked.ttl);
         let now = self.0.clock.time_of_day(self.0.clock.now());
+        let service = asked.service.clone();
         let Registered { id, changed } = self.0.store.register(namespace, asked.grant(ttl, now)).await?;
+        if changed {
+            tracing::info!(%namespace, %service, instance = %id, "instance {id} of {service} registered");
+        }
         Ok(Granted { id, ttl, changed })
     }
 
@@ -85,7 +89,10 @@ impl Registry {
         id: &str,
         status: Status,
     ) -> Result<Arc<Instance>, StoreError> {
-        self.0.store.update(namespace, id, Update::Status(status)).await
+        let instance = self.0.store.update(namespace, id, Update::Status(status)).await?;
+        let service = &instance.service;
+        tracing::info!(%namespace, %service, instance = %id, %status, "instance {id} of {service} is now {status}");
+        Ok(instance)
     }
 
     /// Ends a lease.
@@ -93,12 +100,21 @@ impl Registry {
     /// # Errors
     /// When no living instance has this id.
     pub async fn deregister(&self, namespace: &Namespace, id: &str) -> Result<Arc<Instance>, StoreError> {
-        self.0.store.deregister(namespace, id).await
+        let instance = self.0.store.deregister(namespace, id).await?;
+        let service = &instance.service;
+        tracing::info!(%namespace, %service, instance = %id, "instance {id} of {service} deregistered");
+        Ok(instance)
     }
 
     /// Everything there is to read of a namespace. Reading never makes a namespace.
     #[must_use]
     pub fn directory(&self, namespace: &Namespace) -> Arc<Directory> {
         self.0.store.directory(namespace).unwrap_or_else(|| self.0.vacant.clone())
+    }
+
+    /// How much there is, with the `largest` namespaces by number of instances.
+    #[must_use]
+    pub fn census(&self, largest: usize) -> Census {
+        self.0.store.census(largest)
     }
 }

@@ -3,11 +3,17 @@
 //! A store's effects reach the namespace's [`Directory`]; nobody reads from a store.
 //! Never: knows a protocol, a status code, or who may write.
 
+pub mod expiry;
+pub mod memory;
+
 use std::fmt;
 use std::future::Ready;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 use crate::directory::Directory;
 use crate::model::{Instance, InstanceId, Namespace, Status};
@@ -49,6 +55,41 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Everything there is to read of a namespace; none when nobody has written to it.
     fn directory(&self, namespace: &Namespace) -> Option<Arc<Directory>>;
+
+    /// How much the store holds, with the `largest` namespaces by number of instances.
+    fn census(&self, largest: usize) -> Census;
+}
+
+/// How much a store holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Census {
+    /// Instances of all namespaces.
+    pub instances: usize,
+    /// Namespaces.
+    pub namespaces: usize,
+    /// The namespaces with the most instances, the largest first.
+    pub largest: Vec<(Namespace, usize)>,
+}
+
+/// What a store has done, whichever it is. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct StoreMetrics {
+    /// Registrations that changed something.
+    pub registrations: Counter,
+    /// Leases begun anew, by renewal or by repeating a registration.
+    pub renewals: Counter,
+    /// Changes of living instances.
+    pub updates: Counter,
+    /// Leases that clients ended.
+    pub deregistrations: Counter,
+    /// Leases that ran out.
+    pub expirations: Counter,
+    refusals: Family<Reason, Counter>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }
 
 /// One change of a living instance.
@@ -85,4 +126,31 @@ pub enum StoreError {
         /// `--max_namespaces`
         max: usize,
     },
+}
+
+// === impl StoreMetrics ===
+
+impl StoreMetrics {
+    /// Adds these metrics to what is shown.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        let Self { registrations, renewals, updates, deregistrations, expirations, refusals } = self.clone();
+        registry.register("a8_registrations", "Registrations that changed something", registrations);
+        registry.register("a8_renewals", "Leases begun anew", renewals);
+        registry.register("a8_updates", "Changes of living instances", updates);
+        registry.register("a8_deregistrations", "Leases that clients ended", deregistrations);
+        registry.register("a8_expirations", "Leases that ran out", expirations);
+        registry.register("a8_store_refusals", "Writes that the store refused, by reason", refusals);
+    }
+
+    /// Counts a refusal and hands it on.
+    #[must_use]
+    pub fn refused(&self, error: StoreError) -> StoreError {
+        let reason = match error {
+            StoreError::NoSuchInstance => "no_such_instance",
+            StoreError::NamespaceFull { .. } => "namespace_full",
+            StoreError::TooManyNamespaces { .. } => "too_many_namespaces",
+        };
+        self.refusals.get_or_create(&Reason { reason }).inc();
+        error
+    }
 }

@@ -4,5 +4,6 @@
 //! is right to say it.
 
 pub mod amalgam8;
+pub mod encoded;
 pub mod lenient;
 pub mod record;

@@ -18,11 +18,19 @@ pub struct Moment(u64);
 pub struct Timestamp(u64);
 
 /// Where a process takes its time from; one for each registry.
+///
+/// Somebody looks at leases a few times a second and says so by [`Clock::tick`]. When that stops because
+/// the process stood still (suspended, starved), the clock stands still too: nobody could renew meanwhile,
+/// so no lease runs out for it.
 #[derive(Debug)]
 pub struct Clock {
     start: Instant,
-    /// Time of day at `start`, so that `Moment` + this is the time of day; follows steps of it.
-    wall_at_start: AtomicU64,
+    /// The clock does not go beyond this until the next tick.
+    held_at: AtomicU64,
+    /// How long it has stood still in all.
+    stood_still: AtomicU64,
+    /// Time of day when the clock showed 0; follows steps of the time of day.
+    wall_at_zero: AtomicU64,
 }
 
 /// How long leases may be.
@@ -78,36 +86,105 @@ impl Timestamp {
     pub fn as_millis(self) -> u64 {
         self.0
     }
+
+    /// `2026-01-01T00:00:00.123Z` (RFC 3339), always 24 bytes; times from the year 10000 on show its
+    /// last millisecond.
+    #[must_use]
+    pub fn rfc3339(self) -> [u8; 24] {
+        let millis = self.0.min(253_402_300_799_999);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let (days, second) = (millis / 86_400_000, millis / 1000 % 86_400);
+        let (year, month, day) = civil_date(days);
+        for (at, width, value) in [
+            (0, 4, year),
+            (5, 2, month),
+            (8, 2, day),
+            (11, 2, second / 3600),
+            (14, 2, second / 60 % 60),
+            (17, 2, second % 60),
+            (20, 3, millis % 1000),
+        ] {
+            write_digits(&mut text[at..at + width], value);
+        }
+        text
+    }
+}
+
+/// Year, month and day of the day that is so many days after 1970-01-01. Years are counted from March
+/// within eras of 400 years, so that the leap day is the last of its year.
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468; // from 0000-03-01
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day)
+}
+
+fn write_digits(place: &mut [u8], mut value: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
+    }
 }
 
 // === impl Clock ===
 
 impl Default for Clock {
+    /// A clock that nobody has to tick; it is held only from the first tick on.
     fn default() -> Self {
-        let clock = Self { start: Instant::now(), wall_at_start: AtomicU64::new(0) };
+        let clock = Self {
+            start: Instant::now(),
+            held_at: AtomicU64::new(u64::MAX),
+            stood_still: AtomicU64::new(0),
+            wall_at_zero: AtomicU64::new(0),
+        };
         clock.follow_time_of_day();
         clock
     }
 }
 
 impl Clock {
+    /// Longest time between two ticks that counts as time; more than any ordinary delay of a task.
+    pub const PATIENCE: Duration = Duration::from_secs(2);
+
     /// The present.
     #[must_use]
     pub fn now(&self) -> Moment {
-        Moment(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+        // In this order: who sees a later hold also sees the standstill that came before it.
+        let held_at = self.held_at.load(Ordering::Acquire);
+        Moment(self.elapsed().saturating_sub(self.stood_still.load(Ordering::Acquire)).min(held_at))
     }
 
     /// The time of day at a moment, by what the time of day is now.
     #[must_use]
     pub fn time_of_day(&self, moment: Moment) -> Timestamp {
-        Timestamp(self.wall_at_start.load(Ordering::Relaxed).saturating_add(moment.0))
+        Timestamp(self.wall_at_zero.load(Ordering::Relaxed).saturating_add(moment.0))
     }
 
-    /// Takes over a step of the time of day; called now and then by the one task that looks at leases.
-    pub fn follow_time_of_day(&self) {
+    /// Lets the clock go on, and takes over a step of the time of day. Answers with how long the clock
+    /// stood still before. For one caller only.
+    pub fn tick(&self) -> Duration {
+        let held_at = self.held_at.load(Ordering::Relaxed);
+        let stood_still = self.stood_still.load(Ordering::Relaxed);
+        let gap = self.elapsed().saturating_sub(stood_still).saturating_sub(held_at);
+        self.stood_still.store(stood_still + gap, Ordering::Release);
+        self.held_at.store(self.now().plus(Self::PATIENCE).0, Ordering::Release);
+        self.follow_time_of_day();
+        Duration::from_millis(gap)
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn follow_time_of_day(&self) {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        self.wall_at_start.store(wall.saturating_sub(self.now().0), Ordering::Relaxed);
+        self.wall_at_zero.store(wall.saturating_sub(self.now().0), Ordering::Relaxed);
     }
 }
 
@@ -128,6 +205,35 @@ impl TtlLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_shown_as_rfc_3339() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_200_001, "2024-03-01T00:00:00.001Z"),
+            (1_795_366_814_492, "2026-11-22T17:00:14.492Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(Timestamp::from_millis(millis).rfc3339().as_slice(), text.as_bytes());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_not_ticked_stands_still() {
+        let clock = Clock::default();
+        let pass = |millis| tokio::time::advance(Duration::from_millis(millis));
+        pass(10_000).await;
+        assert_eq!((clock.now(), clock.tick()), (Moment(10_000), Duration::ZERO));
+        pass(1_999).await;
+        assert_eq!((clock.now(), clock.tick()), (Moment(11_999), Duration::ZERO));
+        pass(60_000).await;
+        assert_eq!((clock.now(), clock.tick()), (Moment(13_999), Duration::from_secs(58)));
+        pass(1).await;
+        assert_eq!(clock.now(), Moment(14_000));
+    }
 
     #[test]
     fn leases_are_granted_within_limits() {

@@ -1,1 +1,5 @@
-fn main(){}
+//! Behaviour seen from outside, chapter by chapter.
+//!
+//! Never: looks inside a module; what is tested here goes through a public door.
+
+mod store_model;
