@@ -1,10 +1,14 @@
 //! From a token to the namespace that it stands for.
 //!
-//! Never: reads a header, a path or a body, or knows what the namespace is wanted for.
+//! Never: knows a path or a body, or what the namespace is wanted for.
+
+mod bearer;
 
 use std::fmt;
 
 use crate::model::Namespace;
+
+pub use bearer::{Malformed, bearer_token};
 
 /// Turns a token into a namespace.
 pub trait Authenticator: Send + Sync + fmt::Debug {
