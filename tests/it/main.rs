@@ -3,3 +3,4 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod store_model;
+mod store_races;
