@@ -162,3 +162,81 @@ impl Tasks {
         running.into_iter().map(|(_, name)| name).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// Ends `seconds` after it is told to, and says so.
+    fn lasting(
+        tasks: &mut Tasks,
+        phase: Phase,
+        name: &'static str,
+        seconds: u64,
+        ended: &Arc<Mutex<Vec<&'static str>>>,
+    ) {
+        let ended = ended.clone();
+        tasks.spawn(phase, name, |shutdown| async move {
+            shutdown.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            ended.lock().push(name);
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn phases_end_one_after_the_other() {
+        let (mut tasks, ended) = (Tasks::new(), Arc::default());
+        lasting(&mut tasks, Phase::Upkeep, "reaper", 0, &ended);
+        lasting(&mut tasks, Phase::Serve, "api", 3, &ended);
+        lasting(&mut tasks, Phase::Serve, "ops", 2, &ended);
+        lasting(&mut tasks, Phase::Announce, "member", 5, &ended);
+        let since = Instant::now();
+        assert_eq!(tasks.run(ready(()), pending(), DEADLINE).await, Ok(()));
+        assert_eq!(*ended.lock(), ["member", "ops", "api", "reaper"]);
+        assert_eq!(since.elapsed().as_secs(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_ends_on_its_own_ends_the_others_well() {
+        let (mut tasks, ended) = (Tasks::new(), Arc::default());
+        lasting(&mut tasks, Phase::Serve, "api", 3, &ended);
+        tasks.spawn(Phase::Upkeep, "reaper", |_| ready(()));
+        assert_eq!(tasks.run(pending(), pending(), DEADLINE).await, Err(TasksError::Ended("reaper")));
+        assert_eq!(*ended.lock(), ["api"]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_named() {
+        let mut tasks = Tasks::new();
+        tasks.spawn(Phase::Upkeep, "reaper", |_| async { panic!("as asked") });
+        assert_eq!(tasks.run(pending(), pending(), DEADLINE).await, Err(TasksError::Panicked("reaper")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_deadline_is_for_all() {
+        let (mut tasks, ended) = (Tasks::new(), Arc::default());
+        lasting(&mut tasks, Phase::Announce, "member", 15, &ended);
+        lasting(&mut tasks, Phase::Upkeep, "reaper", 0, &ended);
+        lasting(&mut tasks, Phase::Serve, "api", 15, &ended);
+        let overdue = TasksError::Overdue(vec!["api", "reaper"]);
+        assert_eq!(tasks.run(ready(()), pending(), DEADLINE).await, Err(overdue));
+        assert_eq!(*ended.lock(), ["member"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_aborts() {
+        let (mut tasks, ended) = (Tasks::new(), Arc::default());
+        lasting(&mut tasks, Phase::Serve, "api", 15, &ended);
+        let second = tokio::time::sleep(Duration::from_secs(1));
+        let aborted = TasksError::Aborted(vec!["api"]);
+        assert_eq!(tasks.run(ready(()), second, DEADLINE).await, Err(aborted));
+        assert!(ended.lock().is_empty());
+    }
+}

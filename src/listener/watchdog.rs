@@ -241,3 +241,85 @@ impl Flows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stall::PROGRESS;
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        handshake: Duration::from_secs(10),
+        head: Duration::from_secs(10),
+        body: Duration::from_secs(30),
+        idle: Duration::from_secs(75),
+        write: Duration::from_secs(30),
+    };
+
+    const QUIET: Flows = Flows { stalled: 0, longest: Duration::ZERO };
+
+    /// Shows what a connection does in each second from 1 on; the verdicts, with their seconds.
+    fn check(seconds: u32, sample: impl Fn(u32) -> (Sample, Flows), expected: &[(u32, Verdict)]) {
+        let start = Instant::now();
+        let mut judge = Judge::new(sample(0).0, start);
+        let verdicts: Vec<_> = (1..=seconds)
+            .filter_map(|second| {
+                let (sample, flows) = sample(second);
+                let now = start + Duration::from_secs(second.into());
+                Some((second, judge.judge(sample, flows, &LIMITS, now)?))
+            })
+            .collect();
+        assert_eq!(verdicts, expected);
+    }
+
+    #[test]
+    fn each_limit_strikes_once_and_for_its_own_reason() {
+        let abort = |second, reason| [(second, Verdict::Abort(Some(reason)))];
+        let sample = Sample::default();
+        check(99, |_| (Sample { handshaking: true, ..sample }, QUIET), &abort(10, Reason::Handshake));
+        check(99, |_| (sample, QUIET), &abort(10, Reason::HeadTimeout));
+        let sample = Sample { begun: 1, ..sample };
+        check(99, |_| (Sample { head_begun: true, ..sample }, QUIET), &abort(10, Reason::HeadTimeout));
+        let upload = Sample { in_flight: 1, uploads: 1, ..sample };
+        check(99, |_| (upload, QUIET), &abort(30, Reason::BodyTimeout));
+        // What is first seen at 1 s is counted from there.
+        check(99, |_| (Sample { blocked: true, ..sample }, QUIET), &abort(31, Reason::WriteStall));
+        check(999, |_| (Sample { in_flight: 1, ..sample }, QUIET), &[]);
+    }
+
+    #[test]
+    fn an_idle_connection_is_asked_before_it_is_cut() {
+        let asked = (75, Verdict::Finish(Reason::Idle));
+        let idle = |second| Sample { begun: 1, closing: 75 < second, ..Sample::default() };
+        check(99, |second| (idle(second), QUIET), &[asked, (81, Verdict::Abort(None))]);
+        // Frames that are no request, such as pings.
+        let pinged = |second| Sample { http2: true, head_begun: true, ..idle(second) };
+        check(80, |second| (pinged(second), QUIET), &[asked]);
+    }
+
+    #[test]
+    fn a_heartbeat_now_and_then_keeps_a_connection() {
+        check(999, |second| (Sample { begun: 1 + second / 30, ..Sample::default() }, QUIET), &[]);
+    }
+
+    #[test]
+    fn sixty_four_kibibytes_are_progress_and_less_is_not() {
+        let reader = |written| Sample { begun: 1, in_flight: 1, blocked: true, written, ..Sample::default() };
+        let rate = |second: u32, rate| reader(usize::try_from(second).map_or(0, |second| second * rate));
+        check(999, |second| (rate(second, PROGRESS / 29), QUIET), &[]);
+        let cut = Verdict::Abort(Some(Reason::WriteStall));
+        check(99, |second| (rate(second, PROGRESS / 31), QUIET), &[(31, cut)]);
+    }
+
+    #[test]
+    fn good_streams_may_end_before_a_stalled_one_is_cut() {
+        let sample = Sample { http2: true, begun: 9, in_flight: 3, ..Sample::default() };
+        let flows = |second: u32| Flows {
+            stalled: u32::from(30 <= second),
+            longest: Duration::from_secs(second.into()),
+        };
+        let asked = (30, Verdict::Finish(Reason::WriteStall));
+        check(99, |second| (sample, flows(second)), &[asked, (60, Verdict::Abort(None))]);
+        let few = |second| Sample { in_flight: if second < 40 { 3 } else { 1 }, ..sample };
+        check(99, |second| (few(second), flows(second)), &[asked, (40, Verdict::Abort(None))]);
+    }
+}
