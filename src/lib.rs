@@ -1,7 +1,9 @@
 //! a8registry: a multi-tenant, highly available service registry.
 pub mod auth;
 pub mod directory;
+pub mod listener;
 pub mod model;
 pub mod registry;
 pub mod store;
+pub mod tasks;
 pub mod wire;
