@@ -4,3 +4,4 @@ pub mod directory;
 pub mod model;
 pub mod registry;
 pub mod store;
+pub mod telemetry;

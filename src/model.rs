@@ -12,6 +12,6 @@ mod name;
 
 pub use instance::{Endpoint, EndpointType, Instance, Registration, Status};
 pub use invalid::Invalid;
-pub use lease::{Clock, Moment, Timestamp, TtlLimits};
+pub use lease::{Clock, Moment, Timestamp, TtlLimits, rfc3339_millis};
 pub use metadata::{METADATA_DEPTH_MAX, Metadata};
 pub use name::{InstanceId, Namespace, ServiceName};

@@ -4,6 +4,7 @@
 //! instance; the time of day is only shown.
 //! Never: sleeps, or reads a clock behind the caller's back; who wants the time asks a [`Clock`].
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,6 +79,60 @@ impl Timestamp {
     pub fn as_millis(self) -> u64 {
         self.0
     }
+
+    /// The present time of day; before 1970 is 1970.
+    #[must_use]
+    pub fn of_system() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// As [`rfc3339_millis`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::str::from_utf8(&rfc3339_millis(self.0)).map_or(Err(fmt::Error), |text| f.write_str(text))
+    }
+}
+
+/// Milliseconds since 1970 in the 24 ASCII bytes of `2026-01-01T00:00:00.123Z`, whatever the time:
+/// beyond the year 9999 it is the last millisecond of that year.
+#[must_use]
+pub fn rfc3339_millis(millis: u64) -> [u8; 24] {
+    const LAST: u64 = 253_402_300_799_999;
+    const DAY: u64 = 86_400_000;
+    let millis = millis.min(LAST);
+    let (year, month, day) = civil_from_days(millis / DAY);
+    let in_day = millis % DAY;
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    put_digits(&mut text[0..4], year);
+    put_digits(&mut text[5..7], month);
+    put_digits(&mut text[8..10], day);
+    put_digits(&mut text[11..13], in_day / 3_600_000);
+    put_digits(&mut text[14..16], in_day / 60_000 % 60);
+    put_digits(&mut text[17..19], in_day / 1000 % 60);
+    put_digits(&mut text[20..23], in_day % 1000);
+    text
+}
+
+/// Year, month and day of the Gregorian calendar, so many days after 1 January 1970. Counts in
+/// years that begin in March, so that the leap day is the last of its year.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+fn put_digits(text: &mut [u8], mut value: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
+    }
 }
 
 // === impl Clock ===
@@ -105,8 +160,7 @@ impl Clock {
 
     /// Takes over a step of the time of day; called now and then by the one task that looks at leases.
     pub fn follow_time_of_day(&self) {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+        let wall = Timestamp::of_system().0;
         self.wall_at_start.store(wall.saturating_sub(self.now().0), Ordering::Relaxed);
     }
 }
@@ -128,6 +182,22 @@ impl TtlLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timestamps_are_24_bytes_of_utc() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_767_225_600_123, "2026-01-01T00:00:00.123Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(Timestamp::from_millis(millis).to_string(), text, "{millis}");
+        }
+    }
 
     #[test]
     fn leases_are_granted_within_limits() {
