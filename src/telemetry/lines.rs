@@ -5,6 +5,8 @@
 //! know is not shown.
 //! Never: decides which events are written, or where.
 
+mod escape;
+
 use std::fmt::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub(super) struct Lines {
     format: LogFormat,
 }
 
-/// The fields of one event; texts are kept in one buffer, one after the other.
+/// The fields of one event; their texts are kept in one buffer, one after the other.
 struct Fields {
     entries: Vec<Entry>,
     texts: String,
@@ -45,11 +47,10 @@ struct Entry {
 }
 
 enum Value {
-    Bool(bool),
-    Signed(i128),
-    Unsigned(u128),
-    Float(f64),
+    /// A number or a boolean, written as it is.
+    Plain(Range<usize>),
     Text(Range<usize>),
+    Elapsed(Duration),
 }
 
 /// Writes into a text until the value is as long as one may be; then it fails, so that formatting
@@ -83,20 +84,21 @@ where
         fields.add_module(event.metadata());
         let now = Timestamp::of_system();
         let level = level_name(event.metadata().level());
-        match self.format {
-            LogFormat::Text => fields.write_text(&mut writer, now, level),
+        let line = match self.format {
+            LogFormat::Text => fields.into_text(now, level),
             LogFormat::Json => {
-                fields.add("time", format_args!("{now}"));
-                fields.add("level", format_args!("{level}"));
-                fields.write_object(&mut writer, "msg")
+                fields.add("time", |text| write!(text, "{now}"));
+                fields.add("level", |text| text.write_str(level));
+                fields.into_object("msg")
             }
             LogFormat::Logstash => {
-                fields.add("@timestamp", format_args!("{now}"));
-                fields.entries.push(Entry { name: "@version", value: Value::Unsigned(1) });
-                fields.add("level", format_args!("{level}"));
-                fields.write_object(&mut writer, "message")
+                fields.add("@timestamp", |text| write!(text, "{now}"));
+                fields.add_plain("@version", &1);
+                fields.add("level", |text| text.write_str(level));
+                fields.into_object("message")
             }
-        }
+        };
+        writer.write_str(&line)
     }
 }
 
@@ -112,39 +114,40 @@ impl Fields {
         }
     }
 
-    fn push(&mut self, field: &Field, value: Value) {
-        let name = field.name();
-        let name = name.strip_prefix("r#").unwrap_or(name);
-        match (name, value) {
-            ("message", Value::Text(range)) => self.message = range,
-            (name, value) => {
-                self.has_module |= name == "module";
-                self.entries.push(Entry { name: unreserved(name), value });
-            }
-        }
+    fn add(&mut self, name: &'static str, write: impl FnOnce(&mut Cut<'_>) -> fmt::Result) {
+        let range = self.keep(write);
+        self.entries.push(Entry { name, value: Value::Text(range) });
     }
 
-    fn add(&mut self, name: &'static str, text: fmt::Arguments<'_>) {
-        let value = self.keep(text);
-        self.entries.push(Entry { name, value });
+    fn add_plain(&mut self, name: &'static str, value: &dyn fmt::Display) {
+        let range = self.keep(|text| write!(text, "{value}"));
+        self.entries.push(Entry { name, value: Value::Plain(range) });
     }
 
     /// Adds a text to the buffer, as much of it as may be shown.
-    fn keep(&mut self, text: fmt::Arguments<'_>) -> Value {
+    fn keep(&mut self, write: impl FnOnce(&mut Cut<'_>) -> fmt::Result) -> Range<usize> {
         let start = self.texts.len();
-        let mut cut = Cut { text: &mut self.texts, left: VALUE_MAX };
-        if cut.write_fmt(text).is_err() {
+        if write(&mut Cut { text: &mut self.texts, left: VALUE_MAX }).is_err() {
             self.texts.push('…');
         }
-        Value::Text(start..self.texts.len())
+        start..self.texts.len()
+    }
+
+    fn record_text(&mut self, field: &Field, write: impl FnOnce(&mut Cut<'_>) -> fmt::Result) {
+        match own_name(field) {
+            "message" => self.message = self.keep(write),
+            name => {
+                self.has_module |= name == "module";
+                self.add(unreserved(name), write);
+            }
+        }
     }
 
     /// A line says which part of the registry speaks, by the event's own field or by its place in the code.
     fn add_module(&mut self, metadata: &Metadata<'_>) {
         if !self.has_module {
-            let start = self.texts.len();
-            self.texts.extend(module(metadata.target()).chars().map(|c| c.to_ascii_uppercase()));
-            self.entries.push(Entry { name: "module", value: Value::Text(start..self.texts.len()) });
+            let mut letters = module(metadata.target()).chars();
+            self.add("module", |text| letters.try_for_each(|c| text.write_char(c.to_ascii_uppercase())));
         }
     }
 
@@ -152,84 +155,90 @@ impl Fields {
         self.texts.get(range.clone()).unwrap_or_default()
     }
 
-    fn write_text(mut self, out: &mut Writer<'_>, now: Timestamp, level: &str) -> fmt::Result {
-        self.entries.sort_by_key(|entry| entry.name);
-        write!(out, "time=\"{now}\" level={level} msg=")?;
-        write_quoted(out, self.text(&self.message))?;
+    fn into_text(mut self, now: Timestamp, level: &str) -> String {
+        self.entries.sort_unstable_by_key(|entry| entry.name);
+        let mut line = String::with_capacity(512);
+        line.push_str("time=\"");
+        line.push_str(&now.to_string());
+        line.push_str("\" level=");
+        line.push_str(level);
+        line.push_str(" msg=");
+        escape::push_quoted(&mut line, self.text(&self.message));
         for Entry { name, value } in &self.entries {
-            write!(out, " {name}=")?;
+            line.push(' ');
+            line.push_str(name);
+            line.push('=');
             match value {
-                Value::Unsigned(nanos) if *name == ELAPSED => {
-                    let nanos = u64::try_from(*nanos).unwrap_or(u64::MAX);
-                    write!(out, "{}", GoDuration(Duration::from_nanos(nanos)))?;
-                }
-                Value::Text(range) => write_bare_or_quoted(out, self.text(range))?,
-                Value::Bool(_) | Value::Signed(_) | Value::Unsigned(_) | Value::Float(_) => {
-                    write_number(out, value)?;
-                }
+                Value::Plain(range) => line.push_str(self.text(range)),
+                Value::Text(range) => escape::push_bare_or_quoted(&mut line, self.text(range)),
+                Value::Elapsed(elapsed) => line.push_str(&GoDuration(*elapsed).to_string()),
             }
         }
-        out.write_str(" \n")
+        line.push_str(" \n");
+        line
     }
 
-    fn write_object(mut self, out: &mut Writer<'_>, message: &'static str) -> fmt::Result {
+    fn into_object(mut self, message: &'static str) -> String {
         self.entries.push(Entry { name: message, value: Value::Text(self.message.clone()) });
-        self.entries.sort_by_key(|entry| entry.name);
-        let mut before = '{';
+        self.entries.sort_unstable_by_key(|entry| entry.name);
+        let mut line = String::with_capacity(512);
         for Entry { name, value } in &self.entries {
-            out.write_char(before)?;
-            self.write_member(out, name, value)?;
-            before = ',';
-        }
-        out.write_str("}\n")
-    }
-
-    fn write_member(&self, out: &mut Writer<'_>, name: &str, value: &Value) -> fmt::Result {
-        write_json_text(out, name)?;
-        out.write_char(':')?;
-        match value {
-            Value::Text(range) => write_json_text(out, self.text(range)),
-            Value::Float(number) if !number.is_finite() => write!(out, "\"{number}\""),
-            Value::Bool(_) | Value::Signed(_) | Value::Unsigned(_) | Value::Float(_) => {
-                write_number(out, value)
+            line.push(if line.is_empty() { '{' } else { ',' });
+            escape::push_json(&mut line, name);
+            line.push(':');
+            match value {
+                Value::Plain(range) => line.push_str(self.text(range)),
+                Value::Text(range) => escape::push_json(&mut line, self.text(range)),
+                Value::Elapsed(elapsed) => line.push_str(&elapsed.as_nanos().to_string()),
             }
         }
+        line.push_str("}\n");
+        line
     }
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let value = self.keep(format_args!("{value:?}"));
-        self.push(field, value);
+        self.record_text(field, |text| write!(text, "{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        let value = self.keep(format_args!("{value}"));
-        self.push(field, value);
+        self.record_text(field, |text| text.write_str(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, Value::Bool(value));
+        self.add_plain(unreserved(own_name(field)), &value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, Value::Signed(value.into()));
+        self.add_plain(unreserved(own_name(field)), &value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push(field, Value::Unsigned(value.into()));
+        match unreserved(own_name(field)) {
+            ELAPSED => {
+                let value = Value::Elapsed(Duration::from_nanos(value));
+                self.entries.push(Entry { name: ELAPSED, value });
+            }
+            name => self.add_plain(name, &value),
+        }
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.push(field, Value::Signed(value));
+        self.add_plain(unreserved(own_name(field)), &value);
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.push(field, Value::Unsigned(value));
+        self.add_plain(unreserved(own_name(field)), &value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(field, Value::Float(value));
+        if value.is_finite() {
+            self.add_plain(unreserved(own_name(field)), &value);
+        } else {
+            // JSON has no number for it.
+            self.record_text(field, |text| write!(text, "{value}"));
+        }
     }
 }
 
@@ -246,6 +255,12 @@ impl Write for Cut<'_> {
         self.left = 0;
         Err(fmt::Error)
     }
+}
+
+/// The name as it was written, without the mark of a keyword.
+fn own_name(field: &Field) -> &'static str {
+    let name = field.name();
+    name.strip_prefix("r#").unwrap_or(name)
 }
 
 /// The names that every line has of itself are not taken by fields.
@@ -279,70 +294,6 @@ fn level_name(level: &Level) -> &'static str {
         // Level is not an enum; what is left is debug and the one below, which is never switched on.
         _ => "debug",
     }
-}
-
-fn write_number(out: &mut Writer<'_>, value: &Value) -> fmt::Result {
-    match value {
-        Value::Bool(value) => write!(out, "{value}"),
-        Value::Signed(value) => write!(out, "{value}"),
-        Value::Unsigned(value) => write!(out, "{value}"),
-        Value::Float(value) => write!(out, "{value}"),
-        Value::Text(_) => Ok(()),
-    }
-}
-
-fn write_bare_or_quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
-    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
-        return out.write_str(text);
-    }
-    write_quoted(out, text)
-}
-
-fn write_quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
-    write_escaped(out, text, |out, c| match (c, u32::from(c)) {
-        (_, code @ 0..=0x7F) => write!(out, "\\x{code:02x}"),
-        (_, code @ 0..=0xFFFF) => write!(out, "\\u{code:04x}"),
-        (_, code) => write!(out, "\\U{code:08x}"),
-    })
-}
-
-fn write_json_text(out: &mut Writer<'_>, text: &str) -> fmt::Result {
-    write_escaped(out, text, |out, c| {
-        c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
-    })
-}
-
-/// A quoted text; `escape` writes what has no short escape.
-fn write_escaped(
-    out: &mut Writer<'_>,
-    text: &str,
-    escape: impl Fn(&mut Writer<'_>, char) -> fmt::Result,
-) -> fmt::Result {
-    out.write_char('"')?;
-    let mut rest = text;
-    while let Some((at, c)) = rest.char_indices().find(|(_, c)| needs_escape(*c)) {
-        out.write_str(&rest[..at])?;
-        match c {
-            '"' => out.write_str("\\\""),
-            '\\' => out.write_str("\\\\"),
-            '\n' => out.write_str("\\n"),
-            '\r' => out.write_str("\\r"),
-            '\t' => out.write_str("\\t"),
-            c => escape(out, c),
-        }?;
-        rest = &rest[at + c.len_utf8()..];
-    }
-    out.write_str(rest)?;
-    out.write_char('"')
-}
-
-/// Whether a character could end a value or a line, or change how a terminal shows its
-/// neighbours.
-fn needs_escape(c: char) -> bool {
-    matches!(c,
-        '"' | '\\' | '\0'..='\x1F' | '\x7F'..='\u{9F}' | '\u{AD}' | '\u{61C}' | '\u{180E}'
-        | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-        | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
 #[cfg(test)]
