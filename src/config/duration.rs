@@ -15,7 +15,7 @@ pub(super) enum NoDuration {
     TooLong,
 }
 
-const LONGEST_NANOS: u128 = i64::MAX.unsigned_abs() as u128;
+const LONGEST_NANOS: u64 = i64::MAX.unsigned_abs();
 
 /// Reads a duration exactly as Go's `time.ParseDuration`, but for negative ones.
 pub(super) fn parse(text: &str) -> Result<Duration, NoDuration> {
@@ -23,15 +23,15 @@ pub(super) fn parse(text: &str) -> Result<Duration, NoDuration> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let nanos = if unsigned == "0" { 0 } else { nanos_of(unsigned)? };
-    match u64::try_from(nanos) {
-        Ok(nanos) if !negative || nanos == 0 => Ok(Duration::from_nanos(nanos)),
-        Ok(_) | Err(_) => Err(NoDuration::Negative),
+    match if unsigned == "0" { 0 } else { nanos_of(unsigned)? } {
+        0 => Ok(Duration::ZERO),
+        _ if negative => Err(NoDuration::Negative),
+        nanos => Ok(Duration::from_nanos(nanos)),
     }
 }
 
 /// The sum of one or more numbers with units.
-fn nanos_of(text: &str) -> Result<u128, NoDuration> {
+fn nanos_of(text: &str) -> Result<u64, NoDuration> {
     let (mut rest, mut sum) = (text, 0_u128);
     loop {
         let whole = take_while(&mut rest, |c| c.is_ascii_digit());
@@ -51,11 +51,10 @@ fn nanos_of(text: &str) -> Result<u128, NoDuration> {
             if whole.is_empty() { 0 } else { whole.parse().map_err(|_| NoDuration::TooLong)? };
         let nanos = whole.checked_mul(unit).ok_or(NoDuration::TooLong)?;
         sum = sum.saturating_add(nanos).saturating_add(fraction_nanos(fraction, unit));
-        if LONGEST_NANOS < sum {
-            return Err(NoDuration::TooLong);
-        }
+        let so_far = u64::try_from(sum).ok().filter(|nanos| *nanos <= LONGEST_NANOS);
+        let so_far = so_far.ok_or(NoDuration::TooLong)?;
         if rest.is_empty() {
-            return Ok(sum);
+            return Ok(so_far);
         }
     }
 }

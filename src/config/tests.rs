@@ -140,43 +140,9 @@ fn booleans_are_those_of_go() {
 }
 
 #[test]
-fn whole_numbers_are_those_of_go() {
-    for (text, want) in
-        [("9", 9), ("0x1F90", 8080), ("0X1f90", 8080), ("010", 8), ("+7", 7), ("0", 0), ("65535", 65535)]
-    {
-        assert_eq!(config(&["--api_port", text], &[]).listen.address.port(), want, "{text}");
-    }
-    for bad in [
-        "65536",
-        "-1",
-        "http",
-        "",
-        " 1",
-        "1.0",
-        "1e3",
-        "0x",
-        "08",
-        "--1",
-        "0x-1",
-        "99999999999999999999",
-        "٣",
-    ] {
-        check_error(
-            &["--api_port", bad],
-            &[],
-            &format!("--api_port is {bad:?}, want a whole number from 0 to 65535"),
-        );
-    }
-    for (text, want) in
-        [("-1", None), ("-9223372036854775808", None), ("-0x5", None), ("0", Some(0)), ("0x10", Some(16))]
-    {
-        assert_eq!(config(&["--namespace_capacity", text], &[]).capacity.instances, want, "{text}");
-    }
-    check_error(
-        &["--namespace_capacity", "many"],
-        &[],
-        "--namespace_capacity is \"many\", want a whole number",
-    );
+fn numbers_have_ranges() {
+    check_error(&["--api_port=65536"], &[], "--api_port is \"65536\", want a whole number from 0 to 65535");
+    check_error(&["--namespace_capacity=many"], &[], "--namespace_capacity is \"many\", want a whole number");
     check_error(
         &["--max_header_bytes", "8191"],
         &[],
@@ -187,6 +153,10 @@ fn whole_numbers_are_those_of_go() {
         &[],
         "--max_connections is \"0\", want a whole number from 1 to 10000000",
     );
+    assert_eq!(config(&["--api_port=0x1F90"], &[]).listen.address.port(), 8080);
+    for (text, want) in [("-9223372036854775808", None), ("-0x5", None), ("0", Some(0)), ("0x10", Some(16))] {
+        assert_eq!(config(&["--namespace_capacity", text], &[]).capacity.instances, want, "{text}");
+    }
 }
 
 #[test]
@@ -249,33 +219,12 @@ fn lists_of_variables_come_before_those_of_flags() {
 }
 
 #[test]
-fn networks_contain_their_addresses() {
-    for (network, address, inside) in [
-        ("10.0.0.0/8", "10.255.0.1", true),
-        ("10.1.2.3/8", "10.0.0.1", true),
-        ("10.0.0.0/8", "11.0.0.0", false),
-        ("10.0.0.0/8", "::ffff:10.0.0.1", true),
-        ("10.0.0.0/8", "::1", false),
-        ("0.0.0.0/0", "203.0.113.9", true),
-        ("0.0.0.0/0", "::1", false),
-        ("192.0.2.1", "192.0.2.1", true),
-        ("192.0.2.1", "192.0.2.2", false),
-        ("fd00::/8", "fdff::1", true),
-        ("fd00::/8", "fe80::1", false),
-        ("::/0", "2001:db8::1", true),
-    ] {
-        let network = values::cidr(network).unwrap();
-        assert_eq!(network.contains(address.parse().unwrap()), inside, "{network} {address}");
-    }
-    for bad in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10/8", "proxy", "10.0.0.0/8/8"] {
-        let args = ["--trusted_proxy", bad];
-        let want = "want a network such as 10.0.0.0/8 or fd00::/8, or one IP address";
-        check_error(&args, &[], &format!("--trusted_proxy is {bad:?}, {want}"));
-    }
-}
-
-#[test]
 fn addresses() {
+    check_error(
+        &["--trusted_proxy=proxy"],
+        &[],
+        "--trusted_proxy is \"proxy\", want a network such as 10.0.0.0/8 or fd00::/8, or one IP address",
+    );
     for (address, want) in [
         ("127.0.0.1", "127.0.0.1:8080"),
         ("0.0.0.0", "0.0.0.0:8080"),

@@ -214,3 +214,71 @@ pub(super) fn store(text: &str) -> Result<StoreName, Wanted> {
         _ => Err(Wanted::new("inmem")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        for (network, address, inside) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.1.2.3/8", "10.0.0.1", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("10.0.0.0/8", "::1", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "::1", false),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("fd00::/8", "fdff::1", true),
+            ("fd00::/8", "fe80::1", false),
+            ("::/0", "2001:db8::1", true),
+        ] {
+            let network = cidr(network).unwrap();
+            assert_eq!(network.contains(address.parse().unwrap()), inside, "{network} {address}");
+        }
+        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10/8", "proxy", "10.0.0.0/8/8"]
+        {
+            assert!(cidr(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_those_of_go() {
+        for (text, want) in [
+            ("9", 9),
+            ("0x1F90", 8080),
+            ("0X1f90", 8080),
+            ("010", 8),
+            ("+7", 7),
+            ("0", 0),
+            ("-0", 0),
+            ("65535", 65535),
+        ] {
+            assert_eq!(whole(0, u16::MAX)(text), Ok(want), "{text}");
+        }
+        for bad in [
+            "65536",
+            "-1",
+            "http",
+            "",
+            " 1",
+            "1.0",
+            "1e3",
+            "0x",
+            "08",
+            "--1",
+            "0x-1",
+            "0x+1",
+            "-+1",
+            "1_000",
+            "99999999999999999999",
+            "٣",
+        ] {
+            assert!(whole(0, u16::MAX)(bad).is_err(), "{bad}");
+        }
+        assert_eq!(integer("-9223372036854775808"), Ok(i64::MIN));
+        assert_eq!(integer("-0x10"), Ok(-16));
+    }
+}
