@@ -4,3 +4,4 @@
 
 mod store_model;
 mod store_races;
+mod tidy;
