@@ -20,9 +20,9 @@ use crate::healthcheck::Probe;
 use crate::model::TtlLimits;
 use crate::telemetry::LogConfig;
 
+pub use crate::api::Cidr;
 pub use args::markdown_table;
 pub use secret::Secret;
-pub use values::Cidr;
 
 /// What the command line asks for.
 #[derive(Debug)]

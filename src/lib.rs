@@ -61,6 +61,7 @@
 //! **Shutdown.** Not ready → stop accepting → requests under way finish → loops end; one deadline for all,
 //! and a second signal aborts.
 
+pub mod api;
 pub mod auth;
 pub mod config;
 pub mod directory;

@@ -326,6 +326,12 @@ async fn accept(socket: &TcpListener, resume: Option<Instant>) -> std::io::Resul
 // === impl Peer ===
 
 impl Peer {
+    /// Who asked from there.
+    #[must_use]
+    pub fn new(address: SocketAddr, is_tls: bool) -> Self {
+        Self { address, is_tls }
+    }
+
     /// Where the request came from; an IPv4 client of a dual-stack socket has its IPv4 address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

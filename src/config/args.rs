@@ -15,9 +15,8 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
 use super::ConfigError;
 use super::secret::Secret;
 use super::spelling::{Setting, Settings, shortened, variable};
-use super::values::{
-    self, Cidr, ModeName, StoreName, Wanted, boolean, duration, positive_duration, text, whole,
-};
+use super::values::{self, ModeName, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
+use crate::api::Cidr;
 use crate::telemetry::{BUILD, LogFormat, LogLevel};
 
 const COLUMNS: usize = 100;

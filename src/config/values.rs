@@ -8,20 +8,13 @@ use std::time::Duration;
 
 use super::duration::{self, NoDuration};
 use super::secret::Secret;
+use crate::api::{BadCidr, Cidr};
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// What a reader would have taken; continues the words "is ..., want".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Wanted(String);
-
-/// A network: all addresses that begin with the same bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    network: IpAddr,
-    /// Bits that count; at most 32 or 128.
-    prefix: u8,
-}
 
 /// The word for an authenticator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,47 +37,9 @@ impl Wanted {
     }
 }
 
-// === impl Cidr ===
-
-impl Cidr {
-    /// Whether `address` belongs to this network. An IPv4 address in IPv6's clothes counts as IPv4.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = u32::from(network) ^ u32::from(address);
-                u32::from(self.prefix) <= differing.leading_zeros()
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = u128::from(network) ^ u128::from(address);
-                u32::from(self.prefix) <= differing.leading_zeros()
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
-    }
-}
-
-/// `10.0.0.0/8`, `fd00::/8`, or an address alone. Bits behind the prefix may be set, they do not count.
+/// `10.0.0.0/8`, `fd00::/8`, or an address alone.
 pub(super) fn cidr(text: &str) -> Result<Cidr, Wanted> {
-    let wanted = || Wanted::new("a network such as 10.0.0.0/8 or fd00::/8, or one IP address");
-    let (address, prefix) = match text.trim().split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text.trim(), None),
-    };
-    let network: IpAddr = address.parse().map_err(|_| wanted())?;
-    let longest = if network.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => longest,
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().map_err(|_| wanted())?,
-        Some(_) => return Err(wanted()),
-    };
-    if longest < prefix { Err(wanted()) } else { Ok(Cidr { network, prefix }) }
+    text.trim().parse().map_err(|BadCidr| Wanted::new(BadCidr::WANTED))
 }
 
 /// A duration of Go's, 0 or more.

@@ -124,8 +124,8 @@ pub struct As<T>(pub T);
 pub fn read<'a, T: Shape<'a>>(body: &'a [u8]) -> Result<T, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|e| Unreadable::NotUtf8 { valid: e.valid_up_to() })?;
     let mut json = serde_json::Deserializer::from_str(text);
-    let As(shape) = As::deserialize(&mut json).map_err(not_json)?;
-    json.end().map_err(not_json)?;
+    let As(shape) = As::deserialize(&mut json).map_err(|e| not_json(&e))?;
+    json.end().map_err(|e| not_json(&e))?;
     Ok(shape)
 }
 
@@ -138,7 +138,7 @@ pub fn excerpt(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn not_json(error: serde_json::Error) -> Unreadable {
+fn not_json(error: &serde_json::Error) -> Unreadable {
     Unreadable::NotJson { why: excerpt_of_message(&error.to_string()).into() }
 }
 
