@@ -7,7 +7,6 @@
 mod args;
 mod duration;
 mod resolve;
-mod secret;
 mod spelling;
 mod values;
 
@@ -16,12 +15,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::AuthConfig;
 use crate::healthcheck::Probe;
-use crate::model::TtlLimits;
+use crate::model::{Secret, TtlLimits};
 use crate::telemetry::LogConfig;
 
 pub use args::markdown_table;
-pub use secret::Secret;
 pub use values::Cidr;
 
 /// What the command line asks for.
@@ -91,46 +90,6 @@ pub enum TrustedProxies {
     Everyone,
     /// Those of peers in one of these networks.
     Only(Vec<Cidr>),
-}
-
-/// The chain of authenticators, each at most once; empty: one namespace for everybody.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthConfig {
-    /// In the order in which they are asked.
-    pub modes: Vec<AuthMode>,
-}
-
-/// One authenticator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthMode {
-    /// The token is the namespace.
-    Trusted,
-    /// The token is signed and names the namespace.
-    Jwt(JwtConfig),
-}
-
-/// What signed tokens must look like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JwtConfig {
-    /// Keys that verify; at least one.
-    pub keys: Vec<KeySource>,
-    /// Claim that holds the namespace; not empty.
-    pub namespace_claim: String,
-    /// Wanted `aud`; none: not looked at.
-    pub audience: Option<String>,
-    /// Wanted `iss`; none: not looked at.
-    pub issuer: Option<String>,
-}
-
-/// Where verifying keys come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// A shared secret (HS256).
-    Secret(Secret),
-    /// A PEM file with a public key or certificate.
-    PublicKey(PathBuf),
-    /// A file with a JWK set.
-    Jwks(PathBuf),
 }
 
 /// Where registrations are kept.

@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::duration::{self, NoDuration};
-use super::secret::Secret;
+use crate::auth::Mode;
+use crate::model::Secret;
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// What a reader would have taken; continues the words "is ..., want".
@@ -21,13 +22,6 @@ pub struct Cidr {
     network: IpAddr,
     /// Bits that count; at most 32 or 128.
     prefix: u8,
-}
-
-/// The word for an authenticator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ModeName {
-    Trusted,
-    Jwt,
 }
 
 /// The word for a store.
@@ -199,12 +193,8 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Wanted> {
 }
 
 /// The name of an authenticator, blanks around it allowed.
-pub(super) fn auth_mode(text: &str) -> Result<ModeName, Wanted> {
-    match text.trim() {
-        "trusted" => Ok(ModeName::Trusted),
-        "jwt" => Ok(ModeName::Jwt),
-        _ => Err(Wanted::new("one of trusted, jwt")),
-    }
+pub(super) fn auth_mode(text: &str) -> Result<Mode, Wanted> {
+    text.trim().parse().map_err(|_| Wanted::new("one of trusted, jwt"))
 }
 
 /// The name of a store.

@@ -68,7 +68,8 @@ fn imports_point_down() {
         for line in product_lines(&text).filter(|line| !line.trim_start().starts_with("//")) {
             for (at, _) in line.match_indices("crate::") {
                 let rest = &line[at + "crate::".len()..];
-                let target: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let target: String =
+                    rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
                 let is_ours = target == module || allowed.contains(&target.as_str());
                 assert!(is_ours || target.is_empty(), "{} imports {target}: {line}", path.display());
             }
@@ -105,7 +106,8 @@ fn tasks_are_spawned_in_few_places() {
             continue;
         }
         for line in product_lines(&text) {
-            let spawns = line.contains("tokio::spawn(") || line.contains("thread::spawn(") || line.contains(".spawn(");
+            let spawns =
+                line.contains("tokio::spawn(") || line.contains("thread::spawn(") || line.contains(".spawn(");
             assert!(!spawns, "{} spawns: {line}", path.display());
         }
     }
@@ -115,6 +117,10 @@ fn tasks_are_spawned_in_few_places() {
 fn the_environment_is_read_in_one_place() {
     for (path, text) in sources() {
         let reads = product_lines(&text).any(|line| line.contains("env::var") || line.contains("env::args"));
-        assert!(!reads || path.ends_with("main.rs") || is_test(&path), "{} reads the environment", path.display());
+        assert!(
+            !reads || path.ends_with("main.rs") || is_test(&path),
+            "{} reads the environment",
+            path.display()
+        );
     }
 }
