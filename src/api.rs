@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 pub use error::ApiError;
 pub use middleware::Observer;
-pub use ops::Ops;
+pub use ops::{Detail, Ops};
 pub use origin::{BadCidr, Cidr, Proxies};
 pub use tenant::{Tenancy, Tenant};
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::model::{Clock, Namespace};
 
 pub use bearer::{Malformed, bearer_token};
-pub use config::{AuthConfig, AuthConfigError, JwtConfig, Mode, Secret, UnknownMode};
+pub use config::{AuthConfig, AuthConfigError, JwtConfig, Mode, UnknownMode};
 pub use jwt::JwtAuthenticator;
 pub use keys::{KeyError, KeyFileError};
 pub use metrics::AuthMetrics;

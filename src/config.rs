@@ -7,7 +7,6 @@
 mod args;
 mod duration;
 mod resolve;
-mod secret;
 mod spelling;
 mod values;
 
@@ -16,13 +15,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::Proxies;
+use crate::auth::AuthConfig;
 use crate::healthcheck::Probe;
-use crate::model::TtlLimits;
+use crate::model::{Secret, TtlLimits};
 use crate::telemetry::LogConfig;
 
-pub use crate::api::Cidr;
 pub use args::markdown_table;
-pub use secret::Secret;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -70,7 +69,7 @@ pub struct ListenConfig {
     /// Whether plain requests are sent to https.
     pub require_https: bool,
     /// Whose `X-Forwarded-*` headers are believed.
-    pub proxies: TrustedProxies,
+    pub proxies: Proxies,
 }
 
 /// PEM files of the TLS side, read again when they change.
@@ -82,55 +81,6 @@ pub struct TlsPaths {
     pub key: PathBuf,
     /// Authorities of client certificates; none asks for no certificate.
     pub client_ca: Option<PathBuf>,
-}
-
-/// Whose `X-Forwarded-*` headers are believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TrustedProxies {
-    /// Everyone's, as in the original.
-    Everyone,
-    /// Those of peers in one of these networks.
-    Only(Vec<Cidr>),
-}
-
-/// The chain of authenticators, each at most once; empty: one namespace for everybody.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthConfig {
-    /// In the order in which they are asked.
-    pub modes: Vec<AuthMode>,
-}
-
-/// One authenticator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthMode {
-    /// The token is the namespace.
-    Trusted,
-    /// The token is signed and names the namespace.
-    Jwt(JwtConfig),
-}
-
-/// What signed tokens must look like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JwtConfig {
-    /// Keys that verify; at least one.
-    pub keys: Vec<KeySource>,
-    /// Claim that holds the namespace; not empty.
-    pub namespace_claim: String,
-    /// Wanted `aud`; none: not looked at.
-    pub audience: Option<String>,
-    /// Wanted `iss`; none: not looked at.
-    pub issuer: Option<String>,
-}
-
-/// Where verifying keys come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// A shared secret (HS256).
-    Secret(Secret),
-    /// A PEM file with a public key or certificate.
-    PublicKey(PathBuf),
-    /// A file with a JWK set.
-    Jwks(PathBuf),
 }
 
 /// Where registrations are kept.

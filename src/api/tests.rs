@@ -17,8 +17,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::ops::Detail;
-use super::{Api, Limits, Observer, Ops, Proxies, Route, Tenancy, router};
+use super::{Api, Detail, Limits, Observer, Ops, Proxies, Route, Tenancy, router};
 use crate::auth::{Authenticator, Open, Trusted};
 use crate::directory::LogLimits;
 use crate::listener::Peer;

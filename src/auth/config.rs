@@ -2,11 +2,11 @@
 //!
 //! Never: reads flags, variables or files, or shows a secret.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::keys::KeyFileError;
+use crate::model::Secret;
 
 /// Which tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,10 +48,6 @@ pub struct JwtConfig {
     pub issuer: Option<String>,
 }
 
-/// A text that `Debug` shows as `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<str>);
-
 /// Why a configuration cannot be used. Names the flag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthConfigError {
@@ -85,42 +81,18 @@ pub enum AuthConfigError {
     },
 }
 
-// === impl AuthConfig ===
+// === impl Mode ===
 
-impl AuthConfig {
-    /// Whether anyone can name any namespace.
+impl Mode {
+    /// The word for it.
     #[must_use]
-    pub fn contains_trusted(&self) -> bool {
-        self.modes.contains(&Mode::Trusted)
-    }
-
-    /// What an operator should know at the start, a sentence each.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<&'static str> {
-        let place = |mode| self.modes.iter().position(|each| *each == mode);
-        let mut warnings = Vec::new();
-        if self.contains_trusted() {
-            warnings.push("auth_mode contains trusted: anyone can name any namespace");
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Jwt => "jwt",
         }
-        match (place(Mode::Trusted), place(Mode::Jwt)) {
-            (Some(trusted), Some(jwt)) if trusted < jwt => {
-                warnings
-                    .push("auth_mode has trusted before jwt: trusted takes every token, jwt is never asked");
-            }
-            _ => {}
-        }
-        let Some(jwt) = &self.jwt else { return warnings };
-        if !self.modes.contains(&Mode::Jwt) {
-            warnings.push("there are keys for jwt, but auth_mode does not contain jwt: they are not used");
-        }
-        if jwt.secret.as_ref().is_some_and(|secret| secret.reveal().len() < Secret::STRONG) {
-            warnings.push("jwt_secret has less than 32 bytes: who holds one token may find it by trying");
-        }
-        warnings
     }
 }
-
-// === impl Mode ===
 
 impl FromStr for Mode {
     type Err = UnknownMode;
@@ -147,7 +119,6 @@ impl JwtConfig {
             return Err(AuthConfigError::NoKey);
         }
         let texts = [
-            ("jwt_secret", secret.as_ref().map(Secret::reveal)),
             ("jwt_namespace_claim", Some(namespace_claim.as_str())),
             ("jwt_audience", audience.as_deref()),
             ("jwt_issuer", issuer.as_deref()),
@@ -155,7 +126,7 @@ impl JwtConfig {
         if let Some((flag, _)) = texts.into_iter().find(|(_, text)| *text == Some("")) {
             return Err(AuthConfigError::Empty { flag });
         }
-        if secret.as_ref().is_some_and(Secret::is_key) {
+        if secret.as_ref().is_some_and(is_key) {
             return Err(AuthConfigError::SecretIsKey);
         }
         match RESERVED.into_iter().find(|reserved| reserved == namespace_claim) {
@@ -165,33 +136,8 @@ impl JwtConfig {
     }
 }
 
-// === impl Secret ===
-
-impl Secret {
-    /// RFC 7518 section 3.2: a key for HS256 is as long as its hash.
-    const STRONG: usize = 32;
-
-    /// The text itself, to be used and not shown.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether somebody put a key here that everybody may know.
-    fn is_key(&self) -> bool {
-        let text = self.0.trim_start();
-        text.contains("-----BEGIN ") || (text.starts_with('{') && text.contains("\"kty\""))
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
+/// Whether somebody put a key where a secret belongs that everybody may know.
+fn is_key(secret: &Secret) -> bool {
+    let text = secret.expose().trim_start();
+    text.contains("-----BEGIN ") || (text.starts_with('{') && text.contains("\"kty\""))
 }

@@ -148,7 +148,7 @@ impl Setup {
             path
         };
         let jwt = JwtConfig {
-            secret: secret.map(|secret| secret.to_owned().into()),
+            secret: secret.and_then(crate::model::Secret::new),
             public_key: pem.map(|pem| file("key.pem", pem)),
             jwks_file: jwks.map(|jwks| file("jwks.json", jwks)),
             namespace_claim: JwtConfig::NAMESPACE_CLAIM.to_owned(),

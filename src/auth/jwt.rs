@@ -71,7 +71,7 @@ impl JwtAuthenticator {
         }
         let jwt = Self {
             ring: ArcSwap::from_pointee(Ring::new(Vec::new())),
-            secret: secret.map(|secret| Arc::new(Key::from_secret(secret.reveal()))),
+            secret: secret.map(|secret| Arc::new(Key::from_secret(secret.expose()))),
             rules: ClaimRules {
                 namespace: namespace_claim.into(),
                 audience: audience.map(Into::into),

@@ -13,10 +13,11 @@ use clap::error::Error;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
 
 use super::ConfigError;
-use super::secret::Secret;
 use super::spelling::{Setting, Settings, shortened, variable};
-use super::values::{self, ModeName, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
+use super::values::{self, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
 use crate::api::Cidr;
+use crate::auth::Mode;
+use crate::model::Secret;
 use crate::telemetry::{BUILD, LogFormat, LogLevel};
 
 const COLUMNS: usize = 100;
@@ -101,7 +102,7 @@ pub(super) struct AuthArgs {
     /// How a token becomes a namespace: `trusted` (it is the namespace) or `jwt` (it is signed); repeatable,
     /// asked in order; unset: one namespace for everybody
     #[arg(long, value_name = "MODE", value_parser = values::auth_mode, value_delimiter = ',')]
-    pub(super) auth_mode: Vec<ModeName>,
+    pub(super) auth_mode: Vec<Mode>,
     /// Shared secret of signed tokens (HS256)
     #[arg(long, value_name = "SECRET", value_parser = values::secret)]
     pub(super) jwt_secret: Option<Secret>,

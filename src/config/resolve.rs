@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 
 use super::args::{Args, AuthArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs};
 use super::spelling::Settings;
-use super::values::{ModeName, StoreName};
+use super::values::StoreName;
 use super::{
-    AuthConfig, AuthMode, CapacityConfig, Config, ConfigError, JwtConfig, KeySource, Limits, ListenConfig,
-    OpsConfig, StoreConfig, Timeouts, TlsPaths, TrustedProxies, reachable,
+    CapacityConfig, Config, ConfigError, Limits, ListenConfig, OpsConfig, StoreConfig, Timeouts, TlsPaths,
+    reachable,
 };
+use crate::api::Proxies;
+use crate::auth::{AuthConfig, JwtConfig, Mode};
 use crate::healthcheck::{Probe, Transport};
 use crate::model::TtlLimits;
 use crate::telemetry::{GoDuration, LogConfig};
@@ -75,8 +77,8 @@ fn listen_config(args: ListenArgs, settings: &Settings) -> Result<ListenConfig, 
         (None, None, None) => None,
     };
     let proxies = match trusted_proxy.is_empty() {
-        true => TrustedProxies::Everyone,
-        false => TrustedProxies::Only(trusted_proxy),
+        true => Proxies::Everybody,
+        false => Proxies::These(trusted_proxy),
     };
     Ok(ListenConfig { address: SocketAddr::new(api_address, api_port), tls, require_https, proxies })
 }
@@ -86,43 +88,32 @@ fn auth_config(
     settings: &Settings,
     warnings: &mut Vec<String>,
 ) -> Result<AuthConfig, ConfigError> {
-    let mut names: Vec<ModeName> = Vec::new();
-    for name in &args.auth_mode {
-        if names.contains(name) {
-            warnings.push(format!("--auth_mode names {} more than once; the first counts", mode_text(*name)));
+    let mut modes: Vec<Mode> = Vec::new();
+    for mode in &args.auth_mode {
+        if modes.contains(mode) {
+            warnings.push(format!("--auth_mode names {} more than once; the first counts", mode.as_str()));
         } else {
-            names.push(*name);
+            modes.push(*mode);
         }
     }
-    warn_of_modes(&names, settings, warnings);
-    let mut jwt = match names.contains(&ModeName::Jwt) {
+    warn_of_modes(&modes, settings, warnings);
+    let jwt = match modes.contains(&Mode::Jwt) {
         true => Some(jwt_config(args, settings, warnings)?),
         false => None,
     };
-    let modes = names.into_iter().filter_map(|name| match name {
-        ModeName::Trusted => Some(AuthMode::Trusted),
-        ModeName::Jwt => jwt.take().map(AuthMode::Jwt),
-    });
-    Ok(AuthConfig { modes: modes.collect() })
+    Ok(AuthConfig { modes, jwt })
 }
 
-fn mode_text(mode: ModeName) -> &'static str {
-    match mode {
-        ModeName::Trusted => "trusted",
-        ModeName::Jwt => "jwt",
-    }
-}
-
-fn warn_of_modes(modes: &[ModeName], settings: &Settings, warnings: &mut Vec<String>) {
-    if modes.contains(&ModeName::Trusted) {
+fn warn_of_modes(modes: &[Mode], settings: &Settings, warnings: &mut Vec<String>) {
+    if modes.contains(&Mode::Trusted) {
         warnings.push("--auth_mode contains trusted: anyone can name any namespace".to_owned());
     }
-    if modes == [ModeName::Trusted, ModeName::Jwt] {
+    if modes == [Mode::Trusted, Mode::Jwt] {
         warnings.push(
             "--auth_mode has trusted before jwt: trusted takes every token, jwt is never asked".to_owned(),
         );
     }
-    if !modes.contains(&ModeName::Jwt) {
+    if !modes.contains(&Mode::Jwt) {
         for flag in settings.flags_with_prefix("jwt_") {
             warnings.push(format!("{} has no effect without --auth_mode jwt", settings.name(flag)));
         }
@@ -149,17 +140,20 @@ fn jwt_config(
             settings.name("jwt_secret")
         ));
     }
-    let secret = jwt_secret.map(KeySource::Secret);
-    let public_key = jwt_public_key.map(KeySource::PublicKey);
-    let jwks = jwt_jwks_file.map(KeySource::Jwks);
-    let keys: Vec<_> = [secret, public_key, jwks].into_iter().flatten().collect();
-    if keys.is_empty() {
+    if jwt_secret.is_none() && jwt_public_key.is_none() && jwt_jwks_file.is_none() {
         return Err(ConfigError::Contradiction(format!(
             "{} contains jwt, but there is no key; want --jwt_secret, --jwt_public_key or --jwt_jwks_file",
             settings.name("auth_mode")
         )));
     }
-    Ok(JwtConfig { keys, namespace_claim: jwt_namespace_claim, audience: jwt_audience, issuer: jwt_issuer })
+    Ok(JwtConfig {
+        secret: jwt_secret,
+        public_key: jwt_public_key,
+        jwks_file: jwt_jwks_file,
+        namespace_claim: jwt_namespace_claim,
+        audience: jwt_audience,
+        issuer: jwt_issuer,
+    })
 }
 
 fn ttl_limits(

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use super::*;
+use crate::auth::JwtConfig;
 use crate::healthcheck::Transport;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -47,9 +48,9 @@ fn defaults() {
             address: "[::]:8080".parse().unwrap(),
             tls: None,
             require_https: false,
-            proxies: TrustedProxies::Everyone,
+            proxies: Proxies::Everybody,
         },
-        auth: AuthConfig { modes: vec![] },
+        auth: AuthConfig::default(),
         ttl: TtlLimits { default: seconds(30), min: seconds(10), max: seconds(600) },
         store: StoreConfig::Memory,
         capacity: CapacityConfig {
@@ -106,9 +107,9 @@ fn values_may_begin_with_a_dash_or_hold_equals_signs() {
     assert_eq!(got.ops.token, Secret::new("--x=y-z"));
     assert_eq!(got.capacity.instances, None);
     let jwt = config(&["--auth_mode=jwt", "--jwt-secret=-", "--jwt_issuer==a=b"], &[]);
-    let AuthMode::Jwt(jwt) = &jwt.auth.modes[0] else { panic!("{jwt:?}") };
+    let jwt = jwt.auth.jwt.expect("signed tokens");
     assert_eq!(jwt.issuer.as_deref(), Some("=a=b"));
-    assert_eq!(jwt.keys, [KeySource::Secret(Secret::new("-").unwrap())]);
+    assert_eq!(jwt.secret, Secret::new("-"));
 }
 
 #[test]
@@ -199,7 +200,7 @@ fn lists_of_variables_come_before_those_of_flags() {
     let modes = |args: &[&str], env: Env<'_>| -> Vec<&'static str> {
         let args: Vec<&str> = args.iter().copied().chain(["--jwt_secret=s"]).collect();
         let modes = config(&args, env).auth.modes;
-        modes.iter().map(|m| if matches!(m, AuthMode::Trusted) { "trusted" } else { "jwt" }).collect()
+        modes.iter().map(|mode| mode.as_str()).collect()
     };
     assert_eq!(modes(&["--auth_mode", "trusted", "--auth-mode=jwt"], &[]), ["trusted", "jwt"]);
     assert_eq!(modes(&["--auth_mode", "jwt, trusted"], &[]), ["jwt", "trusted"]);
@@ -207,7 +208,7 @@ fn lists_of_variables_come_before_those_of_flags() {
     assert_eq!(modes(&["--auth_mode=trusted"], &[("A8_AUTH_MODE", "jwt")]), ["jwt", "trusted"]);
     assert_eq!(modes(&["--auth_mode=jwt"], &[("A8_AUTH_MODE", "jwt")]), ["jwt"]);
     let got = config(&["--trusted_proxy", "fd00::/8"], &[("A8_TRUSTED_PROXY", "10.0.0.0/8, 192.168.1.1")]);
-    let TrustedProxies::Only(networks) = &got.listen.proxies else { panic!("{got:?}") };
+    let Proxies::These(networks) = &got.listen.proxies else { panic!("{got:?}") };
     let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.168.1.1/32", "fd00::/8"]);
     check_error(
@@ -372,17 +373,15 @@ fn all_keys_of_signed_tokens_can_be_used_together() {
         "--jwt_audience=a",
     ];
     assert_eq!(
-        config(&args, &[]).auth.modes,
-        [AuthMode::Jwt(JwtConfig {
-            keys: vec![
-                KeySource::Secret(Secret::new("s").unwrap()),
-                KeySource::PublicKey("p.pem".into()),
-                KeySource::Jwks("k.json".into()),
-            ],
+        config(&args, &[]).auth.jwt,
+        Some(JwtConfig {
+            secret: Secret::new("s"),
+            public_key: Some("p.pem".into()),
+            jwks_file: Some("k.json".into()),
             namespace_claim: "ns".to_owned(),
             audience: Some("a".to_owned()),
             issuer: None,
-        })]
+        })
     );
     check_error(
         &["--jwt_namespace_claim="],

@@ -7,21 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::duration::{self, NoDuration};
-use super::secret::Secret;
 use crate::api::{BadCidr, Cidr};
+use crate::auth::Mode;
+use crate::model::Secret;
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// What a reader would have taken; continues the words "is ..., want".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Wanted(String);
-
-/// The word for an authenticator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ModeName {
-    Trusted,
-    Jwt,
-}
 
 /// The word for a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,12 +148,8 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Wanted> {
 }
 
 /// The name of an authenticator, blanks around it allowed.
-pub(super) fn auth_mode(text: &str) -> Result<ModeName, Wanted> {
-    match text.trim() {
-        "trusted" => Ok(ModeName::Trusted),
-        "jwt" => Ok(ModeName::Jwt),
-        _ => Err(Wanted::new("one of trusted, jwt")),
-    }
+pub(super) fn auth_mode(text: &str) -> Result<Mode, Wanted> {
+    text.trim().parse().map_err(|_| Wanted::new("one of trusted, jwt"))
 }
 
 /// The name of a store.
