@@ -64,6 +64,7 @@
 pub mod api;
 pub mod auth;
 pub mod config;
+pub mod daemon;
 pub mod directory;
 pub mod healthcheck;
 pub mod listener;

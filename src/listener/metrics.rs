@@ -66,15 +66,15 @@ impl Default for ListenerMetrics {
 impl ListenerMetrics {
     /// Adds these metrics to the exposition.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("connections_open", "Connections that are open now", self.open.clone());
-        registry.register("connections_accepted", "Connections accepted", self.accepted.clone());
+        registry.register("a8_connections_open", "Connections that are open now", self.open.clone());
+        registry.register("a8_connections_accepted", "Connections accepted", self.accepted.clone());
         registry.register(
-            "handshakes_refused",
+            "a8_handshakes_refused",
             "TLS handshakes that failed",
             self.refused_handshakes.clone(),
         );
         registry.register(
-            "connections_closed",
+            "a8_connections_closed",
             "Connections closed by a limit, and panics of handlers",
             self.closed.clone(),
         );

@@ -4,4 +4,5 @@
 
 mod store_model;
 mod store_races;
+mod swagger;
 mod tidy;
