@@ -1,11 +1,8 @@
 //! What every answer has, and what is refused before a handler looks at it.
 
 use http::Version;
-use parking_lot::Mutex;
 
 use super::*;
-use crate::auth::AuthError;
-use crate::model::Namespace;
 
 /// A request for each route and method that is served.
 const SERVED: [&str; 15] = [
@@ -262,72 +259,5 @@ async fn a_request_names_one_host() {
         ("/api/v1/services", &["h", "h"], Version::HTTP_11, 400),
     ] {
         assert_eq!(send(uri, hosts, version).await, status, "{uri} {hosts:?} {version:?}");
-    }
-}
-
-/// Takes one token.
-#[derive(Debug)]
-struct OneToken;
-
-impl Authenticator for OneToken {
-    fn authenticate(&self, token: Option<&str>) -> Result<Namespace, AuthError> {
-        match token {
-            Some("hunter2") => Ok("acme".parse().unwrap()),
-            Some(_) | None => Err(AuthError::Unrecognized),
-        }
-    }
-}
-
-/// What is logged, as text.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-async fn logged(level: tracing::Level, line: &str, token: &str) -> String {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let server = Choices { authenticator: Arc::new(OneToken), ..Choices::default() }.server();
-    let guard = tracing::subscriber::set_default(subscriber);
-    server.send_from(line, &[("authorization", token)], "10.1.2.3:99".parse().unwrap(), false).await;
-    drop(guard);
-    String::from_utf8(lines.0.lock().clone()).unwrap()
-}
-
-#[tokio::test]
-async fn access_lines_are_written_at_debug_and_hold_no_path_or_token() {
-    let line = "PUT /api/v1/instances/some-id/heartbeat?secret=1";
-    assert_eq!(logged(tracing::Level::INFO, line, "Bearer hunter2").await, "");
-    for (token, namespace, status, bytes) in
-        [("Bearer hunter2", "acme", 410, 77), ("Bearer hunter3", "", 401, 129)]
-    {
-        let text = logged(tracing::Level::DEBUG, line, token).await;
-        for want in [
-            "10.1.2.3 PUT /api/v1/instances/{id}/heartbeat",
-            &format!("namespace=\"{namespace}\""),
-            &format!("status={status}"),
-            &format!("byteswritten={bytes}"),
-            "client=\"10.1.2.3\"",
-            "request_id=",
-            "elapsedtime=",
-            "module=\"ACCESS\"",
-        ] {
-            assert!(text.contains(want), "{want} in {text}");
-        }
-        assert!(!text.contains("hunter") && !text.contains("secret") && !text.contains("some-id"), "{text}");
     }
 }
