@@ -244,15 +244,24 @@ impl Key<'_> {
         if self.service == other {
             return Ordering::Equal;
         }
-        let folded = |name: &'_ [u8]| name.to_ascii_lowercase();
-        let (mine, theirs) = (self.service, other);
-        let differ = mine.iter().zip(theirs).find(|(a, b)| !a.eq_ignore_ascii_case(b));
-        match differ {
-            Some((a, b)) => a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase()),
-            None if mine.len() == theirs.len() => mine.cmp(theirs),
-            None => folded(mine).cmp(&folded(theirs)),
-        }
+        folded(self.service).cmp(folded(other)).then_with(|| self.service.cmp(other))
     }
+}
+
+/// A name in small letters, eight bytes to a word that compares like them.
+fn folded(name: &[u8]) -> impl Iterator<Item = u64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    name.chunks(8).map(|part| {
+        let mut bytes = [0; 8];
+        bytes[..part.len()].copy_from_slice(part);
+        let word = u64::from_be_bytes(bytes);
+        // The high bit of each byte that is a capital letter, and of no other.
+        let ascii = !word & (ONES << 7);
+        let low = word & !(ONES << 7);
+        let from_a = low + ONES * (0x80 - 0x41);
+        let beyond_z = low + ONES * (0x80 - 0x5b);
+        word | ((from_a & !beyond_z & ascii) >> 2)
+    })
 }
 
 // === impl Edit ===
