@@ -1,8 +1,8 @@
-//! The way in: renewals go by a short road, everything else by the router.
+//! The way in: renewals and look-ups of a service go by a short road, everything else by the router.
 //!
-//! Renewals are nearly all of the traffic. The short road does what the router's does, by the same parts
+//! The two are nearly all of the traffic. The short road does what the router's does, by the same parts
 //! and in the same order, but without matching paths, boxing and moving requests about.
-//! Never: a rule of its own; what is not plainly a renewal is the router's.
+//! Never: a rule of its own; what is not plainly one of the two is the router's.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -24,8 +24,9 @@ use tower::Service;
 use super::body::JsonOnly;
 use super::error::Doing;
 use super::middleware::Observation;
+use super::reply::Wants;
 use super::tenant::TurnedAway;
-use super::{Api, ApiError, Observe, Observer, Ops, Route, reply, router};
+use super::{Api, ApiError, Observe, Observer, Ops, Route, amalgam8, path, reply, router};
 use crate::registry::{Answer, StoreError};
 
 /// All that clients are served.
@@ -33,7 +34,17 @@ use crate::registry::{Answer, StoreError};
 pub struct Entrance {
     api: Api,
     renewals: Observe,
+    lookups: Observe,
     router: Router,
+}
+
+/// A request that goes by the short road.
+#[derive(Debug, Clone, Copy)]
+enum Short<'a> {
+    /// `PUT /api/v1/instances/{id}/heartbeat`
+    Renewal { id: &'a str },
+    /// `GET /api/v1/services/{name}`
+    LookUp,
 }
 
 pin_project! {
@@ -62,8 +73,21 @@ impl Entrance {
     /// The way to the routes of [`router`].
     #[must_use]
     pub fn new(api: Api, ops: Ops, observer: &Observer) -> Self {
-        let renewals = observer.layer(Route::Heartbeat);
-        Self { router: router(api.clone(), ops, observer), api, renewals }
+        let (renewals, lookups) = (observer.layer(Route::Heartbeat), observer.layer(Route::Service));
+        Self { router: router(api.clone(), ops, observer), api, renewals, lookups }
+    }
+
+    fn look_up(&self, mut request: Parts) -> State {
+        let observation = Observation::begin(&self.lookups, &mut request);
+        let response = self.instances(&request).unwrap_or_else(IntoResponse::into_response);
+        State::Answered { response: Some(observation.end(response)) }
+    }
+
+    fn instances(&self, request: &Parts) -> Result<Response, TurnedAway> {
+        let namespace = self.api.admit(request)?;
+        JsonOnly::check(request)?;
+        let name = path::service_name(&request.uri)?;
+        Ok(amalgam8::instances_of(&self.api, &namespace, &name, &Wants::of(request))?)
     }
 
     fn renew(&self, mut request: Parts) -> State {
@@ -81,8 +105,10 @@ impl Entrance {
     fn renewal(&self, request: &Parts) -> Result<Answer<Result<(), StoreError>>, TurnedAway> {
         let namespace = self.api.admit(request)?;
         JsonOnly::check(request)?;
-        let id = id_of_renewal(&request.method, request.uri.path()).ok_or(ApiError::IdMissing)?;
-        Ok(self.api.registry().renew(&namespace, id))
+        match Short::of(&request.method, request.uri.path()) {
+            Some(Short::Renewal { id }) => Ok(self.api.registry().renew(&namespace, id)),
+            Some(Short::LookUp) | None => Err(ApiError::IdMissing.into()),
+        }
     }
 }
 
@@ -100,19 +126,32 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Entering {
-        let state = match id_of_renewal(request.method(), request.uri().path()) {
-            Some(_) => self.renew(request.into_parts().0),
+        let state = match Short::of(request.method(), request.uri().path()) {
+            Some(Short::Renewal { .. }) => self.renew(request.into_parts().0),
+            Some(Short::LookUp) => self.look_up(request.into_parts().0),
             None => State::Routed { response: self.router.call(request.map(Body::new)) },
         };
         Entering { state }
     }
 }
 
-/// The id in `PUT /api/v1/instances/{id}/heartbeat`, when it needs no decoding.
-fn id_of_renewal<'a>(method: &Method, path: &'a str) -> Option<&'a str> {
-    let id = path.strip_prefix("/api/v1/instances/")?.strip_suffix("/heartbeat")?;
-    let is_plain = !id.is_empty() && memchr::memchr2(b'/', b'%', id.as_bytes()).is_none();
-    (is_plain && method == Method::PUT).then_some(id)
+// === impl Short ===
+
+impl<'a> Short<'a> {
+    fn of(method: &Method, path: &'a str) -> Option<Self> {
+        let rest = path.strip_prefix("/api/v1/")?;
+        if method == Method::PUT {
+            let id = rest.strip_prefix("instances/")?.strip_suffix("/heartbeat")?;
+            return is_plain(id).then_some(Self::Renewal { id });
+        }
+        let name = rest.strip_prefix("services/")?;
+        (method == Method::GET && is_plain(name)).then_some(Self::LookUp)
+    }
+}
+
+/// Whether a text is one segment of a path that needs no decoding.
+fn is_plain(segment: &str) -> bool {
+    !segment.is_empty() && memchr::memchr2(b'/', b'%', segment.as_bytes()).is_none()
 }
 
 fn renewed(answer: Result<(), StoreError>) -> Response {

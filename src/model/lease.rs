@@ -134,13 +134,12 @@ impl Rfc3339 {
         self.write_pair(14, second / 60 % 60);
         self.write_pair(17, second % 60);
         self.write_pair(20, milli / 10);
-        self.text[22] = digit(milli % 10);
+        self.text[22] = PAIRS[usize::try_from(milli % 10).unwrap_or_default()][1];
         &self.text
     }
 
     fn write_pair(&mut self, at: usize, value: u64) {
-        self.text[at] = digit(value / 10);
-        self.text[at + 1] = digit(value % 10);
+        self.text[at..at + 2].copy_from_slice(&PAIRS[usize::try_from(value % 100).unwrap_or_default()]);
     }
 }
 
@@ -164,9 +163,17 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-fn digit(value: u64) -> u8 {
-    b'0' + u8::try_from(value).unwrap_or_default()
-}
+/// All numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let digits = b"0123456789";
+    let mut at = 0;
+    while at < 100 {
+        pairs[at] = [digits[at / 10], digits[at % 10]];
+        at += 1;
+    }
+    pairs
+};
 
 // === impl Clock ===
 

@@ -220,7 +220,14 @@ pub fn tag_bits(tag: &str) -> u64 {
     1 << (crc & 63) | 1 << (crc >> 6 & 63)
 }
 
-fn push_string(json: &mut Vec<u8>, text: &str) {
+/// Appends a text as a JSON string with its quotes.
+pub(super) fn push_string(json: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|byte| b' ' <= byte && byte != b'"' && byte != b'\\') {
+        json.push(b'"');
+        json.extend_from_slice(text.as_bytes());
+        json.push(b'"');
+        return;
+    }
     let mut to = serde_json::Serializer::new(json);
     text.serialize(&mut to).expect("a text can be written to memory");
 }
