@@ -222,7 +222,9 @@ pub fn tag_bits(tag: &str) -> u64 {
 
 /// Appends a text as a JSON string with its quotes.
 pub(super) fn push_string(json: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|byte| b' ' <= byte && byte != b'"' && byte != b'\\') {
+    // Without a way out in the middle, this is done many bytes at a time.
+    let needs_escape = |any, byte| any | (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if !text.bytes().fold(false, needs_escape) {
         json.push(b'"');
         json.extend_from_slice(text.as_bytes());
         json.push(b'"');
