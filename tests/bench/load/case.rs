@@ -17,8 +17,8 @@ pub(crate) enum Subject {
     Figure(Figure),
 }
 
-/// A kind of request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A kind of request; in the order of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Case {
     /// Heartbeat of a random instance.
     Renew,

@@ -2,7 +2,7 @@
 //!
 //! Never: measures.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
@@ -63,36 +63,11 @@ impl Report {
     pub(crate) fn print(&self) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if !self.rows.is_empty() {
-            let head = ["case", "size", "server us", "bare us", "ratio", "bound", "", "spread", "others"];
-            let [case, size, server, bare, ratio, bound, verdict, spread, others] = head;
-            writeln!(
-                out,
-                "\nServer CPU per request (batch: per instance; list, list-gzip: bare sends 10 MB)\n"
-            )?;
-            writeln!(
-                out,
-                "{case:<14}{size:>6}{server:>12}{bare:>11}{ratio:>8}{bound:>8}  {verdict:<6}{spread:>7}{others:>8}"
-            )?;
-        }
-        for row in &self.rows {
-            writeln!(out, "{}", row.line())?;
+            self.write_costs(&mut out)?;
         }
         if !self.figures.is_empty() {
-            writeln!(out, "\n{:<34}{:>9}{:>9}", "figure", "value", "bound")?;
+            self.write_figures(&mut out)?;
         }
-        for figure in &self.figures {
-            let Measured { name, value, bound, note } = figure;
-            let verdict = verdict(*value, *bound);
-            writeln!(out, "{name:<34}{value:>9.1}{:>9}  {verdict:<6}{note}", or_dash(*bound, 0))?;
-        }
-        writeln!(
-            out,
-            "\nratio: median of the rounds' ratios; spread: (largest - smallest) / median of them;"
-        )?;
-        writeln!(
-            out,
-            "others: CPU used by other processes, median, in % of a core; ~: no round was undisturbed"
-        )?;
         for failure in &self.failures {
             writeln!(out, "failed: {failure}")?;
         }
@@ -108,6 +83,37 @@ impl Report {
         });
         let figures: Vec<Value> = figures.collect();
         serde_json::to_string_pretty(&json!({"rows": rows, "figures": figures, "failures": self.failures}))
+    }
+
+    fn write_costs(&self, out: &mut impl Write) -> io::Result<()> {
+        let head = ["case", "size", "server us", "bare us", "ratio", "bound", "", "spread", "others"];
+        let [case, size, server, bare, ratio, bound, verdict, spread, others] = head;
+        writeln!(
+            out,
+            "\nServer CPU per request (batch: per instance; list, list-gzip: the bare server sends 10 MB)\n\n\
+             {case:<14}{size:>6}{server:>12}{bare:>11}{ratio:>8}{bound:>8}  {verdict:<6}{spread:>7}{others:>8}"
+        )?;
+        // By case, so that the sizes of one stand below each other, and debug below info.
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        rows.sort_by_key(|row| (row.case, row.size));
+        for row in rows {
+            writeln!(out, "{}", row.line())?;
+        }
+        writeln!(
+            out,
+            "\nratio: median of the rounds' ratios; spread: (largest - smallest) / median of them;\n\
+             others: CPU used by other processes, median, in % of a core; ~: no round was undisturbed\n"
+        )
+    }
+
+    fn write_figures(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{:<34}{:>9}{:>9}", "figure", "value", "bound")?;
+        for figure in &self.figures {
+            let Measured { name, value, bound, note } = figure;
+            let verdict = verdict(*value, *bound);
+            writeln!(out, "{name:<34}{value:>9.1}{:>9}  {verdict:<6}{note}", or_dash(*bound, 0))?;
+        }
+        writeln!(out)
     }
 }
 
