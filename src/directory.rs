@@ -216,19 +216,18 @@ impl Directory {
     /// When the directory is full or was closed.
     pub fn place(
         &self,
-        instance: Instance,
+        instance: &Arc<Instance>,
         capacity: Option<usize>,
         cause: Cause,
     ) -> Result<Placed, Refusal> {
         let now = self.clock.now();
         let renewed = self.index.with(instance.id.as_str(), |entry| {
-            entry.instance.same_content(&instance) && self.slots.renew(entry.slot, now, instance.ttl)
+            entry.instance.same_content(instance) && self.slots.renew(entry.slot, now, instance.ttl)
         });
         if renewed == Some(true) {
             return Ok(Placed::Renewed);
         }
-        let instance = Arc::new(instance);
-        let encoded = Encoded::of(&instance, self.clock.time_of_day(now));
+        let encoded = Encoded::of(instance, self.clock.time_of_day(now));
 
         let mut writer = self.writer.lock();
         let before = self.index.with(instance.id.as_str(), Entry::clone);
@@ -239,14 +238,14 @@ impl Directory {
         }
         let new_slot = || self.slots.take(self.number, self.index.hash(instance.id.as_str()), now);
         let slot = before.as_ref().map_or_else(new_slot, |before| before.slot);
-        self.put(slot, &instance, now);
+        self.put(slot, instance, now);
         let mut edits = vec![Edit::Put(slot, encoded)];
         if let Some(before) = &before
             && before.instance.service != instance.service
         {
             edits.push(Edit::removal(&before.instance));
         }
-        self.publish(&mut writer, edits, now, cause, vec![(Op::Put, instance)]);
+        self.publish(&mut writer, edits, now, cause, vec![(Op::Put, instance.clone())]);
         Ok(if before.is_some() { Placed::Replaced } else { Placed::New })
     }
 

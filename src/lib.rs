@@ -1,7 +1,76 @@
 //! a8registry: a multi-tenant, highly available service registry.
+//!
+//! Services register their instances and keep them alive by heartbeats; clients ask who is there. All that
+//! a namespace knows lives in one [`directory::Directory`]: instances in order, kept encoded, with a
+//! revision that rises with every visible change and a log of the newest changes. Everything that reads is
+//! a rendering of it. Everything that writes goes to a [`store::Store`], which owns the leases and alone
+//! decides what is alive. A heartbeat touches a lease and nothing else.
+//!
+//! ```text
+//!  clients ── listener ── api ── auth → Namespace ── registry
+//!                                                      │ writes        │ reads
+//!                                                      ▼               ▼
+//!                                                    store ─────→ directory (one for each namespace)
+//!                                                    leases       revision, change log, encoded chunks
+//! ```
+//!
+//! # Code map, from below
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`model`] | names, instances, leases, and their limits; a limit or a meaning goes here |
+//! | [`wire`] | the shapes we speak; a JSON key goes here |
+//! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), the change log, selection |
+//! | [`store`] | who may write what, capacity, leases that run out |
+//! | [`registry`] | the narrow waist that handlers call |
+//! | [`auth`] | from a token to a namespace |
+//! | [`api`] | every path and every status code |
+//! | [`listener`] | connections: accepting, bounding, draining, TLS |
+//! | [`telemetry`] | log lines, metrics, health |
+//! | [`tasks`] | loops with an owner and an end |
+//! | [`config`] | flags and variables |
+//! | [`daemon`] | the composition root; with [`tasks`] the only place that starts loops |
+//!
+//! A module imports only from those above it in this table; `tests/it/tidy.rs` has the exact rules.
+//!
+//! # Invariants
+//!
+//! * No request waits for another process, and no lock is held while encoding, compressing or sending.
+//! * A heartbeat changes no revision, allocates nothing in the store, and costs the same whatever the
+//!   number of instances.
+//! * A namespace never sees another; reading one never makes it.
+//! * An instance leaves every read at most half a second after its lease; one that is renewed never does.
+//! * Nothing works per instance where once per process will do: expiry is one walk along the deadlines.
+//! * Whatever a client sends costs bounded memory and time, and changes nothing when it is refused.
+//!
+//! # Walkthroughs
+//!
+//! **Register.** [`api::middleware`] opens the request's books → [`api::tenant`] turns the token into a
+//! namespace → `api/amalgam8.rs` reads the body through [`wire`] into a [`model::Registration`] →
+//! [`registry`] grants the lease → [`store::memory`] checks capacity → [`directory`] places it: slot, chunk,
+//! revision, change.
+//!
+//! **Heartbeat.** The same road, shorter: in `directory/slots.rs` one look-up and two atomic stores.
+//!
+//! **List.** The ETag decides 304 → [`directory::Selector`] picks ranges of chunks → frames are made while
+//! they are sent: a copy of a chunk with the times of its leases written in, or its kept gzip fragment.
+//!
+//! **Expiry.** [`store::expiry`] looks along all deadlines four times a second, removes what is due from
+//! its directory under the locks that a renewal would need, and lets the change log forget.
+//!
+//! **Shutdown.** Not ready → stop accepting → requests under way finish → loops end; one deadline for all,
+//! and a second signal aborts.
+
+pub mod api;
 pub mod auth;
+pub mod config;
+pub mod daemon;
 pub mod directory;
+pub mod healthcheck;
+pub mod listener;
 pub mod model;
 pub mod registry;
 pub mod store;
+pub mod tasks;
+pub mod telemetry;
 pub mod wire;

@@ -9,9 +9,11 @@ mod invalid;
 mod lease;
 mod metadata;
 mod name;
+mod secret;
 
 pub use instance::{Endpoint, EndpointType, Instance, Registration, Status};
 pub use invalid::Invalid;
 pub use lease::{Clock, Moment, Timestamp, TtlLimits};
 pub use metadata::{METADATA_DEPTH_MAX, Metadata};
 pub use name::{InstanceId, Namespace, ServiceName};
+pub use secret::Secret;

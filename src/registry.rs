@@ -2,6 +2,8 @@
 //!
 //! Never: knows a protocol, or which store it has.
 
+mod metrics;
+
 use std::sync::Arc;
 
 use crate::directory::Directory;
@@ -9,6 +11,7 @@ use crate::model::{Clock, Instance, InstanceId, Namespace, Registration, Status,
 use crate::store::{Census, Registered, Store, Update};
 
 pub use crate::store::StoreError;
+pub use metrics::RegistryMetrics;
 
 /// What handlers call; cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,5 +1,9 @@
-//! The shapes we speak, to and from the model.
+//! The shapes that we speak, to and from the model.
 //!
-//! Never: logic, status codes, or anything that knows a store.
+//! Never: a status code, a rule of the registry, or I/O; a shape knows what it looks like, not when it
+//! is right to say it.
 
+pub mod amalgam8;
 pub mod encoded;
+pub mod lenient;
+pub mod record;

@@ -66,9 +66,9 @@ enum Piece<'a> {
     New(Slot, &'a Encoded),
 }
 
-/// Largest chunk; a larger instance has one for itself.
-const BYTES_MAX: usize = 64 * 1024;
-const ROWS_MAX: usize = 256;
+/// Largest chunk; a larger instance has one for itself. Half of this would make lists slower, twice would make changes slower.
+const BYTES_MAX: usize = 32 * 1024;
+const ROWS_MAX: usize = 128;
 
 // === impl Chunk ===
 

@@ -31,7 +31,7 @@ impl Tree {
     pub(super) fn edited(&self, edits: &[Edit]) -> Self {
         let mut nodes = self.replaced_by(edits);
         while 1 < nodes.len() {
-            nodes = grouped(nodes);
+            nodes = grouped(&nodes);
         }
         let mut root = nodes.pop().unwrap_or_default();
         while let Self::Branch(children) = &root
@@ -114,7 +114,7 @@ impl Tree {
         }
         match edited.is_empty() {
             true => vec![],
-            false => grouped(edited),
+            false => grouped(&edited),
         }
     }
 }
@@ -140,7 +140,7 @@ fn push_or_join(nodes: &mut Vec<Tree>, node: Tree) {
 }
 
 /// Branches of about equal size over nodes.
-fn grouped(nodes: Vec<Tree>) -> Vec<Tree> {
+fn grouped(nodes: &[Tree]) -> Vec<Tree> {
     let groups = nodes.len().div_ceil(FAN_OUT);
     let each = nodes.len().div_ceil(groups);
     nodes.chunks(each).map(|group| Tree::Branch(group.into())).collect()

@@ -4,6 +4,7 @@
 //! instance; the time of day is only shown.
 //! Never: sleeps, or reads a clock behind the caller's back; who wants the time asks a [`Clock`].
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -87,6 +88,13 @@ impl Timestamp {
         self.0
     }
 
+    /// The present time of day; before 1970 is 1970.
+    #[must_use]
+    pub fn of_system() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// `2026-01-01T00:00:00.123Z` (RFC 3339), always 24 bytes; times from the year 10000 on show its
     /// last millisecond.
     #[must_use]
@@ -107,6 +115,12 @@ impl Timestamp {
             write_digits(&mut text[at..at + width], value);
         }
         text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::str::from_utf8(&self.rfc3339()).map_or(Err(fmt::Error), |text| f.write_str(text))
     }
 }
 
@@ -182,8 +196,7 @@ impl Clock {
     }
 
     fn follow_time_of_day(&self) {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+        let wall = Timestamp::of_system().0;
         self.wall_at_zero.store(wall.saturating_sub(self.now().0), Ordering::Relaxed);
     }
 }

@@ -201,11 +201,11 @@ impl MemoryStore {
     }
 
     fn register_now(&self, namespace: &Namespace, instance: Instance) -> Result<Registered, StoreError> {
-        let id = instance.id.clone();
+        let (id, instance) = (instance.id.clone(), Arc::new(instance));
         loop {
             let tenant = self.tenant_or_new(namespace)?;
             let capacity = self.config.namespace_capacity;
-            match tenant.directory.place(instance.clone(), capacity, Cause::Client) {
+            match tenant.directory.place(&instance, capacity, Cause::Client) {
                 Ok(Placed::Renewed) => {
                     self.metrics.renewals.inc();
                     return Ok(Registered { id, changed: false });

@@ -3,3 +3,6 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod store_model;
+mod store_races;
+mod swagger;
+mod tidy;

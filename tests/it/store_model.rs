@@ -95,7 +95,7 @@ fn registration(service: u8, instance: u8, status: u8, ttl: u8, big: bool) -> (R
     let service = ["web", "WEB", "Web-1", "a\"b", "é", "web "][usize::from(service) % 6];
     let value = format!("10.0.0.{instance}:80");
     let tags: Vec<String> = (0..instance % 3).map(|nth| format!("t{nth},\"")).collect();
-    let metadata = (instance % 2 == 0).then(|| match big {
+    let metadata = (instance.is_multiple_of(2)).then(|| match big {
         true => format!("\"{}\"", "x".repeat(1000)),
         false => format!("{{\"n\":{instance}}}"),
     });

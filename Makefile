@@ -1,0 +1,96 @@
+# Building, testing and packing the registry. `make help` lists the targets.
+#
+# Needs a Rust toolchain; `test` also uses curl and openssl where they are there.
+# CARGO_TARGET_DIR is respected.
+
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+.PHONY: help build build.registry run fmt lint doc precommit check test test.all test.properties test.fuzz \
+	test.image bench docker dockerize.registry release clean
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+VERSION    := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
+REVISION   := $(or $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null),unknown)
+# The date of the commit, not of the build: the same sources give the same binary.
+DATE       := $(or $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null),unknown)
+ARCH       := $(shell uname -m)
+NAME       := a8registry-$(VERSION)-$(ARCH)
+STAMP      := A8_BUILD_VERSION=$(VERSION) A8_BUILD_REVISION=$(REVISION) A8_BUILD_DATE=$(DATE)
+
+# What the long tests may cost.
+FUZZ_SECONDS   ?= 60
+PROPTEST_CASES ?= 5000
+
+DOCKER       ?= docker
+DOCKER_FLAGS ?=
+IMAGE        ?= a8-registry:latest
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
+
+# The new binary replaces the old one by a rename, so that one that runs is not in the way.
+build: ## release build, binary in ./bin/a8registry (default)
+	$(STAMP) cargo build --release --locked --bin a8registry
+	@mkdir -p bin
+	@cp "$(TARGET_DIR)/release/a8registry" bin/a8registry.new && mv bin/a8registry.new bin/a8registry
+
+build.registry: build ## the same as build
+
+run: build ## build and start, instances kept in memory; flags in ARGS="..."
+	./bin/a8registry $(ARGS)
+
+fmt: ## format the sources
+	cargo fmt
+
+lint: ## clippy, warnings denied
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc: ## documentation of the code, warnings denied
+	RUSTDOCFLAGS="$(RUSTDOCFLAGS) -D warnings" cargo doc --locked --no-deps
+
+precommit: ## format checked, lint, doc
+	cargo fmt --check
+	@$(MAKE) --no-print-directory lint doc
+
+check: precommit test ## precommit and test
+
+test: ## the short tests: units, the API, the README's commands
+	cargo test --locked
+	cargo build --locked --bin a8registry
+	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
+	@echo "left out: random histories in large numbers, fuzzing, the image; make test.all runs them"
+
+test.all: test test.properties test.fuzz test.image ## all tests, the long ones too
+
+test.properties: ## random histories against a naive model, PROPTEST_CASES of each
+	PROPTEST_CASES=$(PROPTEST_CASES) cargo test --locked --release
+
+test.fuzz: ## hostile bodies, queries and tokens for FUZZ_SECONDS
+	sh tests/fuzz.sh "$(FUZZ_SECONDS)"
+
+test.image: ## the image built, run and stopped by a docker daemon of its own (root, Debian)
+	bash tests/docker/image.sh
+
+bench: ## measure requests, memory and start beside a bare HTTP server
+	$(STAMP) cargo bench --locked --bench '*'
+
+docker: ## image a8-registry:latest
+	$(DOCKER) build $(DOCKER_FLAGS) \
+		--build-arg A8_BUILD_VERSION=$(VERSION) \
+		--build-arg A8_BUILD_REVISION=$(REVISION) \
+		--build-arg A8_BUILD_DATE=$(DATE) \
+		-t $(IMAGE) .
+
+dockerize.registry: docker ## the same as docker
+
+release: build ## dist/a8registry-VERSION-ARCH.tar.gz with binary, README, LICENSE, swagger
+	@rm -rf "dist/$(NAME)" && mkdir -p "dist/$(NAME)/swagger"
+	@cp bin/a8registry README.md LICENSE "dist/$(NAME)/"
+	@cp swagger/registry.json "dist/$(NAME)/swagger/"
+	@tar -C dist -czf "dist/$(NAME).tar.gz" "$(NAME)"
+	@rm -rf "dist/$(NAME)"
+	@echo "dist/$(NAME).tar.gz"
+
+clean: ## remove what was built; images stay
+	cargo clean
+	rm -rf bin dist

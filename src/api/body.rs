@@ -1,0 +1,147 @@
+//! Bodies of requests: which types are taken, how much of them, for how long.
+//!
+//! Never: reads a body before its request is let in, or arms a timer for one that is already there.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::ApiError;
+use crate::wire::lenient::excerpt;
+
+/// The request has no body of known length, or one that says it is JSON in UTF-8 (spec amalgam8 section 2).
+#[derive(Debug)]
+pub struct JsonOnly;
+
+/// Reads a whole body.
+///
+/// # Errors
+/// When it is longer than `max` bytes, has not come after `deadline`, or breaks off.
+pub async fn read(body: Body, max: usize, deadline: Duration) -> Result<Bytes, ApiError> {
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|least| max < least) {
+        return Err(ApiError::BodyTooLarge { max });
+    }
+    let mut whole = pin!(Limited::new(body, max).collect());
+    let at_once = poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await;
+    let read = match at_once {
+        Poll::Ready(read) => read,
+        Poll::Pending => tokio::time::timeout(deadline, whole)
+            .await
+            .map_err(|_| ApiError::BodyTooSlow { limit: deadline })?,
+    };
+    match read {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::BodyTooLarge { max }),
+        // The client broke off or broke the coding of its body; there is nobody to tell more.
+        Err(_) => Err(ApiError::BodyBroken),
+    }
+}
+
+// === impl JsonOnly ===
+
+impl<S: Sync> FromRequestParts<S> for JsonOnly {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Some(length) = request.headers.get(CONTENT_LENGTH) else { return Ok(Self) };
+        if length.as_bytes().iter().all(|digit| *digit == b'0') {
+            return Ok(Self);
+        }
+        let Some(value) = request.headers.get(CONTENT_TYPE) else {
+            return Err(ApiError::MediaType { got: "nothing".into() });
+        };
+        match value.to_str() {
+            Ok(value) if is_json(value) => Ok(Self),
+            Ok(value) => Err(ApiError::MediaType { got: excerpt(value).into() }),
+            Err(_) => Err(ApiError::MediaType { got: "other bytes than ASCII".into() }),
+        }
+    }
+}
+
+/// `application/json`, alone or with a charset that is UTF-8. Other parameters, and broken ones, do not count.
+fn is_json(value: &str) -> bool {
+    let mut parts = value.split(';');
+    let media_type = parts.next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case("application/json")
+        && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+            !name.trim().eq_ignore_ascii_case("charset")
+                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    #[test]
+    fn json_by_type() {
+        for value in [
+            "application/json",
+            "APPLICATION/JSON",
+            " application/json ;charset=utf-8",
+            "application/json;charset=UTF-8",
+            "application/json; charset=\"Utf-8\"",
+            "application/json; version=1; q",
+            "application/json;",
+        ] {
+            assert!(is_json(value), "{value}");
+        }
+        for value in [
+            "",
+            "text/json",
+            "application/jsonp",
+            "application/hal+json",
+            "application/json, text/plain",
+            "application/json; charset=latin1",
+            "application/json; charset=utf-16",
+            "application/json; version=1; CHARSET=latin1",
+            "*/*",
+        ] {
+            assert!(!is_json(value), "{value}");
+        }
+    }
+
+    /// A body in pieces, whose length is not known.
+    fn pieces(pieces: &[&'static str], end: bool) -> Body {
+        let frames: Vec<_> = pieces
+            .iter()
+            .map(|p| Ok::<_, Infallible>(Frame::data(Bytes::from_static(p.as_bytes()))))
+            .collect();
+        let frames = futures_util::stream::iter(frames);
+        let open = futures_util::stream::pending();
+        match end {
+            true => Body::new(StreamBody::new(frames)),
+            false => Body::new(StreamBody::new(futures_util::StreamExt::chain(frames, open))),
+        }
+    }
+
+    async fn check(body: Body, want: Result<&str, ApiError>) {
+        let got = read(body, 10, Duration::from_secs(30)).await;
+        assert_eq!(got.as_ref().map(|b| &b[..]), want.as_ref().map(|s| s.as_bytes()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_read_within_their_limits() {
+        check(Body::empty(), Ok("")).await;
+        check(Body::new(Full::from("0123456789")), Ok("0123456789")).await;
+        check(Body::new(Full::from("0123456789a")), Err(ApiError::BodyTooLarge { max: 10 })).await;
+        check(pieces(&["01234", "56789"], true), Ok("0123456789")).await;
+        check(pieces(&["01234", "56789", "a"], true), Err(ApiError::BodyTooLarge { max: 10 })).await;
+        let limit = Duration::from_secs(30);
+        check(pieces(&["0"], false), Err(ApiError::BodyTooSlow { limit })).await;
+    }
+}

@@ -1,0 +1,212 @@
+//! The composition root: binds every component, then runs them. With `tasks`, the only place that starts loops.
+//!
+//! Bind, then run: whatever can be wrong at a start is wrong before anything is served.
+//! Never: holds a rule of its own about instances, requests or time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
+use crate::auth::{Authentication, KeyReload};
+use crate::config::{CapacityConfig, Config, ListenConfig, OpsConfig, StoreConfig, Timeouts};
+use crate::directory::LogLimits;
+use crate::listener::{Listener, ListenerConfig, TlsConfig};
+use crate::model::{Clock, Timestamp};
+use crate::registry::{Registry, RegistryMetrics};
+use crate::store::StoreMetrics;
+use crate::store::expiry::Reaper;
+use crate::store::memory::{MemoryConfig, MemoryStore};
+use crate::tasks::{Phase, Tasks};
+use crate::telemetry::{
+    BUILD, DroppedLines, Exposition, Health, Phase as HealthPhase, ProcessMetrics, RequestMetrics,
+};
+
+/// A registry with its ports bound, not yet serving.
+#[derive(Debug)]
+#[must_use]
+pub struct Daemon {
+    listener: Listener,
+    ops_listener: Option<Listener>,
+    api: Api,
+    ops: Ops,
+    observer: Observer,
+    health: Arc<Health>,
+    reaper: Reaper,
+    key_reload: Option<KeyReload>,
+    timeouts: Timeouts,
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Puts everything together and takes the ports. `dropped` counts log lines that were not written.
+    ///
+    /// # Errors
+    /// When a port is taken, or a file of keys or certificates cannot be used; the error says which.
+    pub async fn bind(config: Config, dropped: Option<DroppedLines>) -> anyhow::Result<Self> {
+        let Config { listen, auth, ttl, store, capacity, limits, timeouts, ops, log: _, warnings } = config;
+        tracing::info!(version = BUILD.version, revision = BUILD.revision, "a8registry {BUILD} starts");
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let is_open = auth.modes.is_empty();
+        let clock = Arc::new(Clock::default());
+        let (authentication, key_reload) =
+            Authentication::new(auth, clock.clone()).context("authentication cannot be set up")?;
+        let store_metrics = StoreMetrics::default();
+        let StoreConfig::Memory = store;
+        let memory = MemoryStore::new(memory_config(&capacity), clock.clone(), store_metrics.clone());
+        let memory = Arc::new(memory);
+        let registry = Registry::new(memory.clone(), clock.clone(), ttl);
+
+        let OpsConfig { token, address: ops_address } = ops;
+        let listener_config = listener_config(&listen, limits.connections, limits.header_bytes, &timeouts);
+        let listener = Listener::bind(listener_config.clone())
+            .with_context(|| format!("the API cannot be served on {}", listen.address))?;
+        let ops_listener = match ops_address {
+            None => None,
+            Some(address) => Some(
+                Listener::bind(ListenerConfig { address, tls: None, ..listener_config })
+                    .with_context(|| format!("operators cannot be served on {address}"))?
+                    .with_metrics(listener.metrics()),
+            ),
+        };
+
+        let request_metrics = RequestMetrics::new(&Route::PATTERNS);
+        let mut metrics = Exposition::default();
+        let shown = metrics.registry_mut();
+        shown.register_collector(Box::new(request_metrics.clone()));
+        shown.register_collector(Box::new(ProcessMetrics::new(Timestamp::of_system(), dropped)));
+        shown.register_collector(Box::new(RegistryMetrics::totals(registry.clone())));
+        store_metrics.register(shown);
+        listener.metrics().register(shown);
+        authentication.metrics().register(shown);
+        let mut detailed = Exposition::default();
+        detailed.registry_mut().register_collector(Box::new(RegistryMetrics::by_namespace(registry.clone())));
+
+        let detail = match token {
+            _ if is_open => Detail::Everybody,
+            Some(token) => Detail::for_token(token.expose()),
+            None => Detail::Nobody,
+        };
+        let health = Arc::new(Health::default());
+        let ops = Ops::new(health.clone(), metrics, detailed, detail);
+        let tenancy = Tenancy {
+            authenticator: authentication,
+            require_https: listen.require_https,
+            proxies: listen.proxies,
+        };
+        let api_limits = api::Limits {
+            body: limits.body_bytes,
+            batch_body: limits.batch_bytes,
+            batch_ids: limits.batch_ids,
+            body_deadline: timeouts.body,
+            full_lists: limits.full_lists,
+        };
+        Ok(Self {
+            listener,
+            ops_listener,
+            api: Api::new(registry, tenancy, api_limits),
+            ops,
+            observer: Observer::new(request_metrics),
+            health,
+            reaper: Reaper::new(memory, clock),
+            key_reload,
+            timeouts,
+        })
+    }
+
+    /// Where the API is served, with the port that the kernel chose.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop`, then ends in order: not ready, no new connections, requests under way
+    /// finished, loops ended. At the drain deadline, or at `abort`, what is left is dropped.
+    ///
+    /// # Errors
+    /// When a loop ended on its own, or something was left at the end.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        abort: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let Self { listener, ops_listener, api, ops, observer, health, reaper, key_reload, timeouts } = self;
+        let mut tasks = Tasks::new();
+        tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
+        if let Some(reload) = key_reload {
+            tasks.spawn(Phase::Upkeep, "key reload", |shutdown| reload.run(shutdown));
+        }
+        if let Some(listener) = ops_listener {
+            let address = listener.local_addr()?;
+            let service = api::ops_router(ops.clone(), &observer);
+            // Upkeep: operators are answered until the last request has ended.
+            tasks.spawn(Phase::Upkeep, "ops listener", |shutdown| serve(listener, service, shutdown));
+            tracing::info!(%address, "operators are served on {address}");
+        }
+        let address = listener.local_addr()?;
+        let service = api::router(api, ops, &observer);
+        tasks.spawn(Phase::Serve, "listener", |shutdown| serve(listener, service, shutdown));
+        health.enter(HealthPhase::Ready);
+        tracing::info!(%address, "the registry is served on {address}");
+
+        let stop = async {
+            stop.await;
+            health.enter(HealthPhase::Draining);
+            tracing::info!("stopping: requests under way have {:?} to finish", timeouts.drain);
+        };
+        // The listeners cut what is left at the drain deadline themselves.
+        let ended = tasks.run(stop, abort, timeouts.drain + std::time::Duration::from_secs(1)).await;
+        match &ended {
+            Ok(()) => tracing::info!("stopped"),
+            Err(error) => tracing::error!(%error, "stopped: {error}"),
+        }
+        Ok(ended?)
+    }
+}
+
+async fn serve(listener: Listener, service: axum::Router, shutdown: tokio_util::sync::CancellationToken) {
+    let cut = listener.run(service.into_service(), shutdown).await;
+    if cut != 0 {
+        tracing::warn!(connections = cut, "{cut} connections were cut at the drain deadline");
+    }
+}
+
+fn memory_config(capacity: &CapacityConfig) -> MemoryConfig {
+    let CapacityConfig { instances, namespaces, changes, change_age } = capacity;
+    MemoryConfig {
+        namespace_capacity: *instances,
+        max_namespaces: *namespaces,
+        change_log: LogLimits { size: *changes, age: *change_age },
+    }
+}
+
+fn listener_config(
+    listen: &ListenConfig,
+    max_connections: usize,
+    max_header_bytes: usize,
+    timeouts: &Timeouts,
+) -> ListenerConfig {
+    let ListenConfig { address, tls, require_https: _, proxies: _ } = listen;
+    let Timeouts { header, idle, body, write, drain } = timeouts;
+    ListenerConfig {
+        max_connections,
+        header_timeout: *header,
+        body_timeout: *body,
+        idle_timeout: *idle,
+        write_timeout: *write,
+        max_header_bytes,
+        drain: *drain,
+        tls: tls.as_ref().map(|files| TlsConfig {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+            client_ca: files.client_ca.clone(),
+        }),
+        ..ListenerConfig::new(*address)
+    }
+}

@@ -1,0 +1,256 @@
+//! The form of an instance that is kept in a store outside the process and sent between members.
+//!
+//! Its names and meanings never change within one version. Members that a newer build of the same
+//! version has added are kept and written back, so that an older build in between loses nothing; a
+//! newer version is refused. Times and lengths are in milliseconds.
+//! Never: the times of a lease; those are not part of what is registered.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::{Endpoint, Instance, InstanceId, Invalid, Metadata, Status, Timestamp};
+
+/// The version that this build writes, and the highest that it reads.
+pub const VERSION: u32 = 1;
+
+/// Most metadata that a record may hold, in bytes; more than any API takes.
+const METADATA_MAX: usize = 64 * 1024;
+
+/// An instance, and what a newer build said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The instance.
+    pub instance: Instance,
+    /// Members that this build does not know.
+    unknown: BTreeMap<String, Value>,
+}
+
+/// Why a record was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Not JSON, a member missing, or a member of another type.
+    #[error("not a record of an instance: {why}")]
+    NotARecord {
+        /// What was wrong, with line and column.
+        why: Box<str>,
+    },
+    /// Written by a build that this one cannot follow.
+    #[error("the record has version {got}, this build reads up to version {VERSION}")]
+    Newer {
+        /// The version of the record.
+        got: u32,
+    },
+    /// An instance has an id.
+    #[error("the record has an empty id")]
+    IdMissing,
+    /// A member breaks a rule of the model.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Version 1. `md` is absent without metadata and `null` when the metadata is `null`.
+#[derive(Serialize, Deserialize)]
+struct Version1<'a> {
+    v: u32,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    svc: Cow<'a, str>,
+    #[serde(borrow)]
+    ep: (Cow<'a, str>, Cow<'a, str>),
+    #[serde(borrow)]
+    st: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "<[_]>::is_empty")]
+    tags: Vec<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    md: Option<Cow<'a, RawValue>>,
+    ttl: u64,
+    reg: u64,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, Value>,
+}
+
+/// All that every version has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    v: u32,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// The record of an instance that nobody has recorded before.
+    #[must_use]
+    pub fn of(instance: Instance) -> Self {
+        Self { instance, unknown: BTreeMap::new() }
+    }
+
+    /// The same record about the instance as it is now.
+    #[must_use]
+    pub fn with(self, instance: Instance) -> Self {
+        Self { instance, ..self }
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When it is no record, of a newer version, or not a valid instance.
+    pub fn from_json(json: &[u8]) -> Result<Self, RecordError> {
+        match serde_json::from_slice::<Version1<'_>>(json) {
+            Ok(record) if record.v <= VERSION => Self::try_from(record),
+            Ok(record) => Err(RecordError::Newer { got: record.v }),
+            // A newer version may lack what version 1 needs, so the version decides which error it is.
+            Err(error) => Err(match serde_json::from_slice::<AnyVersion>(json) {
+                Ok(AnyVersion { v }) if VERSION < v => RecordError::Newer { got: v },
+                Ok(_) | Err(_) => RecordError::NotARecord { why: error.to_string().into() },
+            }),
+        }
+    }
+
+    /// Writes the record.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let Instance { id, service, endpoint, status, tags, metadata, ttl, registered_at } = &self.instance;
+        let record = Version1 {
+            v: VERSION,
+            id: id.as_str().into(),
+            svc: service.as_str().into(),
+            ep: (endpoint.kind().as_str().into(), endpoint.value().into()),
+            st: status.as_str().into(),
+            tags: tags.iter().map(|tag| Cow::Borrowed(&**tag)).collect(),
+            md: metadata.as_ref().map(raw),
+            ttl: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+            reg: registered_at.as_millis(),
+            unknown: self.unknown.clone(),
+        };
+        serde_json::to_vec(&record).expect("texts, numbers and JSON are always written")
+    }
+}
+
+impl TryFrom<Version1<'_>> for Record {
+    type Error = RecordError;
+    fn try_from(record: Version1<'_>) -> Result<Self, RecordError> {
+        let Version1 { v: _, id, svc, ep: (kind, value), st, tags, md, ttl, reg, unknown } = record;
+        if id.is_empty() {
+            return Err(RecordError::IdMissing);
+        }
+        let instance = Instance {
+            id: InstanceId::from_text(&id),
+            service: svc.parse()?,
+            endpoint: Endpoint::new(kind.parse()?, &value)?,
+            status: status(&st)?,
+            tags: tags.into_iter().map(|tag| tag.into_owned().into()).collect(),
+            metadata: md.map(|json| Metadata::from_json(json.get(), METADATA_MAX)).transpose()?,
+            ttl: Duration::from_millis(ttl),
+            registered_at: Timestamp::from_millis(reg),
+        };
+        Ok(Self { instance, unknown })
+    }
+}
+
+fn status(word: &str) -> Result<Status, Invalid> {
+    match word {
+        "DOWN" => Ok(Status::Down),
+        "UNKNOWN" => Ok(Status::Unknown),
+        other => Status::from_amalgam8(other),
+    }
+}
+
+fn raw(metadata: &Metadata) -> Cow<'_, RawValue> {
+    Cow::Borrowed(serde_json::from_str(metadata.as_json()).expect("metadata is one JSON value"))
+}
+
+/// Keeps `null` apart from an absent member.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, RawValue>>, D::Error> {
+    <&RawValue>::deserialize(from).map(|json| Some(Cow::Borrowed(json)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EndpointType;
+
+    const FULL: &str = r#"{"v":1,"id":"c98a600570f3c50b","svc":"a","ep":["http","x"],"st":"OUT_OF_SERVICE","tags":["t",""],"md":{"k":[1,null]},"ttl":30000,"reg":1767225600123}"#;
+
+    fn instance() -> Instance {
+        Instance {
+            id: InstanceId::of_endpoint("a", "http", "x"),
+            service: "a".parse().unwrap(),
+            endpoint: Endpoint::new(EndpointType::Http, "x").unwrap(),
+            status: Status::OutOfService,
+            tags: ["t".into(), "".into()].into(),
+            metadata: Some(Metadata::from_json(r#"{"k":[1,null]}"#, 1024).unwrap()),
+            ttl: Duration::from_secs(30),
+            registered_at: Timestamp::from_millis(1_767_225_600_123),
+        }
+    }
+
+    fn text(record: &Record) -> String {
+        String::from_utf8(record.to_json()).unwrap()
+    }
+
+    #[test]
+    fn the_form_of_version_1_stays() {
+        assert_eq!(text(&Record::of(instance())), FULL);
+        assert_eq!(Record::from_json(FULL.as_bytes()), Ok(Record::of(instance())));
+    }
+
+    #[test]
+    fn every_instance_comes_back() {
+        let odd = |change: fn(&mut Instance)| {
+            let mut instance = instance();
+            change(&mut instance);
+            let record = Record::of(instance);
+            assert_eq!(Record::from_json(&record.to_json()), Ok(record));
+        };
+        odd(|i| i.status = Status::Unknown);
+        odd(|i| i.status = Status::Down);
+        odd(|i| i.metadata = None);
+        odd(|i| i.metadata = Some(Metadata::from_json("null", 4).unwrap()));
+        odd(|i| i.metadata = Some(Metadata::from_json(r#"{"a":1,"a":2.50,"é":"\u00e9"}"#, 99).unwrap()));
+        odd(|i| i.id = InstanceId::from_text("APP:höst:80 \"\\\n"));
+        odd(|i| i.tags = [].into());
+        odd(|i| i.ttl = Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn members_of_newer_builds_are_kept_and_written_back() {
+        let newer = FULL.replace(r#","reg""#, r#","zone":{"a":[1,2.5,null]},"reg""#);
+        let record = Record::from_json(newer.as_bytes()).unwrap();
+        assert_eq!(record.instance, instance());
+        let renewed = record.with(instance().with_status(Status::Up));
+        assert!(text(&renewed).contains(r#""zone":{"a":[1,2.5,null]}"#), "{}", text(&renewed));
+        assert_eq!(Record::from_json(&renewed.to_json()), Ok(renewed));
+    }
+
+    #[test]
+    fn newer_versions_are_refused_whatever_they_hold() {
+        for json in [r#"{"v":2}"#, r#"{"v":2,"id":5}"#, &FULL.replace(r#""v":1"#, r#""v":2"#)] {
+            let error = Record::from_json(json.as_bytes()).unwrap_err();
+            assert_eq!(error, RecordError::Newer { got: 2 });
+            assert_eq!(error.to_string(), "the record has version 2, this build reads up to version 1");
+        }
+    }
+
+    #[test]
+    fn broken_records_are_refused() {
+        let refused = |json: &str, want: &str| {
+            let error = Record::from_json(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(want), "{json}: {error}");
+        };
+        refused("", "EOF");
+        refused("[]", "not a record");
+        refused("{}", "missing field");
+        refused(&FULL.replace(r#""c98a600570f3c50b""#, r#""""#), "empty id");
+        refused(&FULL.replace(r#""a""#, r#""""#), "service_name is missing");
+        refused(&FULL.replace("http", "ftp"), "endpoint.type");
+        refused(&FULL.replace("OUT_OF_SERVICE", "ASLEEP"), "status");
+        refused(&FULL.replace("30000", "-1"), "not a record");
+        refused(&FULL.replace("[1,null]", &("[".repeat(40) + &"]".repeat(40))), "nested");
+    }
+}
