@@ -55,6 +55,8 @@ pub struct Config {
     pub ops: OpsConfig,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// What was set, as `--flag=value`, in order of rising precedence; secrets are `***`. Logged once at start.
+    pub given: Vec<String>,
     /// Sentences about settings that work but are probably not meant; logged once at start.
     pub warnings: Vec<String>,
 }
@@ -209,7 +211,8 @@ impl Parsed {
             spelling::Command::Version => Ok(Self::Print(args::version())),
             spelling::Command::Run => {
                 let args = args::Args::read(&table, &settings)?;
-                Ok(Self::Run(Box::new(resolve::config(args, &settings)?)))
+                let given = settings.iter().map(|setting| args::shown(&table, setting)).collect();
+                Ok(Self::Run(Box::new(Config { given, ..resolve::config(args, &settings)? })))
             }
             spelling::Command::Healthcheck => {
                 let args = args::Args::read(&table, &settings)?;

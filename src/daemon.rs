@@ -46,8 +46,13 @@ impl Daemon {
     /// # Errors
     /// When a port is taken, or a file of keys or certificates cannot be used; the error says which.
     pub async fn bind(config: Config, dropped: Option<DroppedLines>) -> anyhow::Result<Self> {
-        let Config { listen, auth, ttl, store, capacity, limits, timeouts, ops, log: _, warnings } = config;
+        let Config { listen, auth, ttl, store, capacity, limits, timeouts, ops, log: _, given, warnings } =
+            config;
         tracing::info!(version = BUILD.version, revision = BUILD.revision, "a8registry {BUILD} starts");
+        match given.as_slice() {
+            [] => tracing::info!("everything is set to its default"),
+            given => tracing::info!("set otherwise than by default: {}", given.join(" ")),
+        }
         for warning in warnings {
             tracing::warn!("{warning}");
         }

@@ -6,6 +6,8 @@
 //! a rendering of it. Everything that writes goes to a [`store::Store`], which owns the leases and alone
 //! decides what is alive. A heartbeat touches a lease and nothing else.
 //!
+//! Never: persists anything in this process, or answers a read from anywhere but a directory.
+//!
 //! ```text
 //!  clients ── listener ── api ── auth → Namespace ── registry
 //!                                                      │ writes        │ reads

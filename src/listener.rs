@@ -265,7 +265,7 @@ where
     fn begin(&mut self, socket: TcpStream, address: SocketAddr) {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let tls = self.tls.as_ref().map(Tls::current);
-        let pulse = Arc::new(Pulse::new(tls.is_some()));
+        let pulse = Arc::new(Pulse::new(tls.is_some(), self.metrics.clone()));
         self.metrics.accepted.inc();
         self.metrics.open.inc();
         let connection = Connection {
@@ -275,7 +275,6 @@ where
             service: self.service.clone(),
             pulse: pulse.clone(),
             max_header_bytes: self.max_header_bytes,
-            metrics: self.metrics.clone(),
         };
         self.connections.spawn(connection.run());
         self.watchdog.watch(pulse, address, Instant::now());

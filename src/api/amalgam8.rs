@@ -130,8 +130,8 @@ pub async fn list(
     if wants.has(&tag) {
         return Ok(reply::unchanged(tag));
     }
-    let permit = api.permit()?;
     let listing = directory.select(&selector);
+    let permit = api.permit(&listing)?;
     Ok(tag.on(sent(listing, Bytes::from_static(br#"{"instances":["#), &wants, permit)))
 }
 
@@ -146,7 +146,6 @@ pub async fn service(
     let name = path::service_name(&uri)?;
     let directory = api.registry().directory(&namespace);
     let tag = EntityTag::of(directory.tag());
-    let permit = api.permit()?;
     let listing = of_service(&directory, &name);
     if listing.is_empty() {
         return Err(ApiError::NoSuchService);
@@ -154,6 +153,7 @@ pub async fn service(
     if wants.has(&tag) {
         return Ok(reply::unchanged(tag));
     }
+    let permit = api.permit(&listing)?;
     let prefix = [br#"{"service_name":"#, &json(&name)[..], br#","instances":["#].concat();
     Ok(tag.on(sent(listing, prefix.into(), &wants, permit)))
 }
@@ -195,10 +195,16 @@ pub async fn get(
     Ok(tag.on(reply::whole(StatusCode::OK, body.into(), wants.encoding)))
 }
 
+/// Lists longer than this are bounded in number: they outlive the call, at the pace of who reads them.
+const LONG: usize = 64 * 1024;
+
 impl Api {
-    /// The right to send one more long list.
-    fn permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        self.0.full_lists.clone().try_acquire_owned().map_err(|_| ApiError::Busy)
+    /// The right to send a list; a short one needs none, so that look-ups go on when long ones are refused.
+    fn permit(&self, listing: &Listing) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        if listing.bytes() <= LONG {
+            return Ok(None);
+        }
+        self.0.full_lists.clone().try_acquire_owned().map(Some).map_err(|_| ApiError::Busy)
     }
 }
 
@@ -207,7 +213,7 @@ fn of_service(directory: &Directory, name: &str) -> Listing {
 }
 
 /// An empty list is not worth a coding.
-fn sent(listing: Listing, prefix: Bytes, wants: &Wants, permit: OwnedSemaphorePermit) -> Response {
+fn sent(listing: Listing, prefix: Bytes, wants: &Wants, permit: Option<OwnedSemaphorePermit>) -> Response {
     let encoding = if listing.is_empty() { Encoding::Identity } else { wants.encoding };
     reply::list(listing.render(prefix, Bytes::from_static(b"]}"), encoding), encoding, permit)
 }

@@ -59,8 +59,11 @@ pub enum ApiError {
     Malformed(Malformed),
     /// The token, or the lack of one, was not accepted.
     Auth(AuthError),
-    /// A redirect needs a host, and the request names none.
-    HostMissing,
+    /// The request has to name one host, and does not.
+    NoHost {
+        /// What it has instead, in a word.
+        got: &'static str,
+    },
     /// The store did not do it.
     Store(Doing, StoreError),
     /// No service with this name has an instance.
@@ -169,9 +172,9 @@ impl ApiError {
             .field("Authorization")
             .reason(why.to_string()),
             Self::Auth(why) => refused(why),
-            Self::HostMissing => Answer::new(StatusCode::BAD_REQUEST, "Missing Host header")
+            Self::NoHost { got } => Answer::new(StatusCode::BAD_REQUEST, "Missing Host header")
                 .field("Host")
-                .got("nothing")
+                .got(*got)
                 .wanted("the name under which this registry is reached"),
             Self::Store(doing, why) => Answer::new(status_of(why), doing.failed()).reason(why.to_string()),
             Self::NoSuchService => Answer::new(StatusCode::NOT_FOUND, "Service name not found"),
@@ -228,7 +231,7 @@ impl IntoResponse for ApiError {
             | Self::IdMissing
             | Self::StatusMissing
             | Self::TooManyIds { .. }
-            | Self::HostMissing
+            | Self::NoHost { .. }
             | Self::Store(..)
             | Self::NoSuchService
             | Self::NoSuchInstance

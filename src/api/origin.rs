@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
-use http::HeaderName;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Scheme;
+use http::{HeaderName, Version};
 
 use super::{Api, path};
 use crate::listener::Peer;
@@ -58,6 +58,20 @@ pub fn host(request: &Parts) -> Option<&str> {
         None => request.headers.get(HOST).and_then(|host| host.to_str().ok()),
     };
     named.filter(|host| !host.is_empty())
+}
+
+/// An HTTP/1.1 request has to name its host, and only once (RFC 9112 section 3.2).
+///
+/// # Errors
+/// What it has instead, in a word.
+pub fn check_host(request: &Parts) -> Result<(), &'static str> {
+    let mut hosts = request.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), None) => Ok(()),
+        (Some(_), Some(_)) => Err("several"),
+        (None, _) if request.version != Version::HTTP_11 || request.uri.authority().is_some() => Ok(()),
+        (None, _) => Err("nothing"),
+    }
 }
 
 // === impl Cidr ===

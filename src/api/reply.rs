@@ -44,9 +44,6 @@ struct NoBody;
 /// Shorter bodies fit into one packet anyway.
 const GZIP_MIN: usize = 860;
 
-/// Lists longer than this are not counted as taken by the client when the handler is done.
-const LONG: u64 = 64 * 1024;
-
 /// An answer without a body.
 #[must_use]
 pub fn empty(status: StatusCode) -> Response {
@@ -75,11 +72,10 @@ pub fn whole(status: StatusCode, body: Bytes, encoding: Encoding) -> Response {
     response
 }
 
-/// A list, sent frame by frame. A long one keeps its permit until it is sent.
+/// A list, sent frame by frame. It keeps its permit until it is sent.
 #[must_use]
-pub fn list(frames: Frames, encoding: Encoding, permit: OwnedSemaphorePermit) -> Response {
-    let is_long = frames.remaining().is_none_or(|bytes| LONG < bytes);
-    let body = ListBody { frames, _permit: is_long.then_some(permit) };
+pub fn list(frames: Frames, encoding: Encoding, permit: Option<OwnedSemaphorePermit>) -> Response {
+    let body = ListBody { frames, _permit: permit };
     let mut response = Response::new(Body::new(body));
     if encoding == Encoding::Gzip {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -1,4 +1,4 @@
-//! Who may ask, and as whom: the https rule, then the token, then the namespace.
+//! Who may ask, and as whom: the host, then the https rule, then the token, then the namespace.
 //!
 //! Runs on routed handlers only, before a body is read; never on the text of a path.
 //! Never: shows a token.
@@ -54,6 +54,7 @@ impl Tenancy {
     }
 
     fn admit(&self, request: &Parts) -> Result<Namespace, TurnedAway> {
+        origin::check_host(request).map_err(|got| ApiError::NoHost { got })?;
         if self.require_https && !self.proxies.is_secure(request) {
             return Err(to_https(request));
         }
@@ -65,7 +66,8 @@ impl Tenancy {
 
 /// The redirect shows the path as it was sent (spec amalgam8 section 14, 12).
 fn to_https(request: &Parts) -> TurnedAway {
-    let Some(host) = origin::host(request) else { return TurnedAway::Refused(ApiError::HostMissing) };
+    let no_host = TurnedAway::Refused(ApiError::NoHost { got: "nothing" });
+    let Some(host) = origin::host(request) else { return no_host };
     let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
     let status = match request.method {
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
@@ -73,7 +75,7 @@ fn to_https(request: &Parts) -> TurnedAway {
     };
     match HeaderValue::try_from(format!("https://{host}{path}")) {
         Ok(location) => TurnedAway::ToHttps { status, location },
-        Err(_) => TurnedAway::Refused(ApiError::HostMissing),
+        Err(_) => no_host,
     }
 }
 

@@ -30,7 +30,7 @@ impl AuthMetrics {
     /// Puts the counters into an exposition, under names that begin with `auth_`.
     pub fn register(&self, registry: &mut Registry) {
         let Self { cache_hits, cache_misses, refusals, reloads, reloads_failed } = self;
-        let registry = registry.sub_registry_with_prefix("auth");
+        let registry = registry.sub_registry_with_prefix("a8_auth");
         registry.register(
             "token_cache_hits",
             "Signed tokens found among the verified ones",

@@ -190,13 +190,13 @@ fn outcomes_are_counted_by_classes_that_no_client_chooses() {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("is written");
     for line in [
-        "auth_token_cache_hits_total 1",
-        "auth_token_cache_misses_total 4",
-        r#"auth_refusals_total{reason="missing"} 1"#,
-        r#"auth_refusals_total{reason="unrecognized"} 1"#,
-        r#"auth_refusals_total{reason="key"} 2"#,
-        "auth_key_reloads_total 0",
-        "auth_key_reloads_failed_total 0",
+        "a8_auth_token_cache_hits_total 1",
+        "a8_auth_token_cache_misses_total 4",
+        r#"a8_auth_refusals_total{reason="missing"} 1"#,
+        r#"a8_auth_refusals_total{reason="unrecognized"} 1"#,
+        r#"a8_auth_refusals_total{reason="key"} 2"#,
+        "a8_auth_key_reloads_total 0",
+        "a8_auth_key_reloads_failed_total 0",
     ] {
         assert!(text.lines().any(|got| got == line), "{line} is not in\n{text}");
     }

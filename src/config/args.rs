@@ -284,8 +284,16 @@ fn refusal(table: &clap::Command, settings: &Settings, error: &Error) -> ConfigE
     };
     let reader = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Wanted>());
     let want = reader.map_or_else(|| "UTF-8 text that is not empty".to_owned(), ToString::to_string);
-    let got = if is_secret(table, setting.flag()) { "***".to_owned() } else { shortened(setting.value()) };
-    ConfigError::BadValue { setting: setting.name(), got, want }
+    ConfigError::BadValue { setting: setting.name(), got: shown_value(table, setting), want }
+}
+
+/// A setting as the log shows it.
+pub(super) fn shown(table: &clap::Command, setting: &Setting) -> String {
+    format!("{}={}", setting.name(), shown_value(table, setting))
+}
+
+fn shown_value(table: &clap::Command, setting: &Setting) -> String {
+    if is_secret(table, setting.flag()) { "***".to_owned() } else { shortened(setting.value()) }
 }
 
 /// Whether a flag's value must not be shown, by the type that it is read as.

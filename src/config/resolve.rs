@@ -40,6 +40,7 @@ pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigEr
         timeouts: timeouts_config(&timeouts),
         ops,
         log,
+        given: Vec::new(),
         warnings,
     })
 }

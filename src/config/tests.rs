@@ -76,6 +76,7 @@ fn defaults() {
         },
         ops: OpsConfig { token: None, address: None },
         log: LogConfig { level: LogLevel::Debug, format: LogFormat::Text },
+        given: vec![],
         warnings: vec![],
     };
     assert_eq!(config(&[], &[]), want);
@@ -359,6 +360,21 @@ fn what_is_odd_works_and_is_warned_of() {
             ("PATH", "x"),
         ],
         &["the variable \"A8_REPLICATION\" is none of this program's; it has no effect"],
+    );
+}
+
+#[test]
+fn what_was_set_is_told_without_secrets() {
+    let env = [("A8_JWT_SECRET", "hunter2"), ("A8_DEFAULT_TTL", "1m")];
+    let config = config(&["--auth_mode", "jwt", "--ops_token=hunter3"], &env);
+    assert_eq!(
+        config.given,
+        [
+            "--jwt_secret (variable A8_JWT_SECRET)=***",
+            "--default_ttl (variable A8_DEFAULT_TTL)=\"1m\"",
+            "--auth_mode=\"jwt\"",
+            "--ops_token=***",
+        ]
     );
 }
 

@@ -102,6 +102,12 @@ impl Listing {
         self.instances == 0
     }
 
+    /// Length of the instances as they are listed, commas between them not counted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// `prefix`, the instances separated by commas, `suffix`.
     #[must_use]
     pub fn render(self, prefix: Bytes, suffix: Bytes, encoding: Encoding) -> Frames {

@@ -12,13 +12,14 @@ use std::task::Context;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
+use super::metrics::ListenerMetrics;
 use super::stall::Stall;
 
 /// More answers than this on one connection, and those that ended are forgotten before the next look.
 const FLOWS_KEPT: usize = 256;
 
 /// The state of one connection that both sides see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pulse {
     handshaking: AtomicBool,
     http2: AtomicBool,
@@ -37,6 +38,8 @@ pub(super) struct Pulse {
     abort: AtomicBool,
     waker: AtomicWaker,
     flows: Mutex<Vec<(Arc<Flow>, Stall)>>,
+    /// Here so that a request need not carry them.
+    metrics: ListenerMetrics,
 }
 
 /// One HTTP/2 answer under way.
@@ -92,8 +95,29 @@ pub(super) struct InFlight {
 
 impl Pulse {
     /// A connection that was just accepted.
-    pub(super) fn new(tls: bool) -> Self {
-        Self { handshaking: AtomicBool::new(tls), ..Self::default() }
+    pub(super) fn new(tls: bool, metrics: ListenerMetrics) -> Self {
+        Self {
+            handshaking: AtomicBool::new(tls),
+            http2: AtomicBool::default(),
+            closing: AtomicBool::default(),
+            begun: AtomicU32::default(),
+            in_flight: AtomicU32::default(),
+            uploads: AtomicU32::default(),
+            had_body: AtomicBool::default(),
+            read: AtomicUsize::default(),
+            read_at_answer: AtomicUsize::default(),
+            written: AtomicUsize::default(),
+            blocked: AtomicBool::default(),
+            finish: AtomicBool::default(),
+            abort: AtomicBool::default(),
+            waker: AtomicWaker::new(),
+            flows: Mutex::default(),
+            metrics,
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &ListenerMetrics {
+        &self.metrics
     }
 
     pub(super) fn handshaken(&self) {
@@ -231,6 +255,10 @@ impl Flow {
 // === impl InFlight ===
 
 impl InFlight {
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// The head of the answer is there.
     pub(super) fn answered(&mut self) {
         if std::mem::take(&mut self.uploading) {

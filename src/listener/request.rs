@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use tower::util::Oneshot;
 
 use super::Peer;
-use super::metrics::{ListenerMetrics, Reason};
+use super::metrics::Reason;
 use super::pulse::{Flow, InFlight, Pulse};
 
 /// The service of one connection.
@@ -27,7 +27,6 @@ pub(super) struct Requests<S> {
     pub(super) service: S,
     pub(super) peer: Peer,
     pub(super) pulse: Arc<Pulse>,
-    pub(super) metrics: ListenerMetrics,
 }
 
 pin_project! {
@@ -36,8 +35,6 @@ pin_project! {
         #[pin]
         answer: F,
         in_flight: Option<InFlight>,
-        pulse: Arc<Pulse>,
-        metrics: ListenerMetrics,
     }
 }
 
@@ -64,12 +61,7 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let in_flight = Some(self.pulse.begin(!request.body().is_end_stream()));
         request.extensions_mut().insert(self.peer);
-        Answering {
-            answer: self.service.clone().oneshot(request),
-            in_flight,
-            pulse: self.pulse.clone(),
-            metrics: self.metrics.clone(),
-        }
+        Answering { answer: self.service.clone().oneshot(request), in_flight }
     }
 }
 
@@ -91,7 +83,9 @@ where
                 response.map(Some)
             }
             Err(panic) => {
-                this.metrics.closed(Reason::Panic);
+                if let Some(in_flight) = this.in_flight {
+                    in_flight.pulse().metrics().closed(Reason::Panic);
+                }
                 let what = panic_text(&*panic);
                 tracing::error!(panic = what, "a request handler panicked: {what}");
                 let mut response = Response::new(None);
@@ -100,10 +94,10 @@ where
             }
         };
         let mut in_flight = this.in_flight.take();
-        if let Some(in_flight) = &mut in_flight {
+        let flow = in_flight.as_mut().and_then(|in_flight| {
             in_flight.answered();
-        }
-        let flow = this.pulse.follow();
+            in_flight.pulse().follow()
+        });
         Poll::Ready(Ok(response.map(|body| Answer { body, flow, in_flight })))
     }
 }

@@ -16,6 +16,10 @@ const BACKLOG: i32 = 4096;
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 
+/// Bytes of an answer that the kernel takes before the client's window has room for them. Its default is megabytes, in
+/// steps of a third: a slow client would seem to stall between two, and a stalled one would hold them all.
+const UNSENT: u32 = 256 * 1024;
+
 /// Listens on `address`; `[::]` takes IPv4 as well, and becomes `0.0.0.0` on a machine without IPv6.
 ///
 /// # Errors
@@ -41,6 +45,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     socket
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -122,7 +122,7 @@ base_system() {
 
 say "making the base images"
 base_system base ca-certificates
-base_system builder ca-certificates,gcc,libc6-dev
+base_system builder ca-certificates,gcc,libc6-dev,make
 sysroot=$(rustc --print sysroot)
 target=$(rustc -vV | sed -n 's/^host: //p')
 (cd "$sysroot" && cp -a --parents bin/cargo bin/rustc lib/*.so* "lib/rustlib/$target" "$work/builder/usr/local/")

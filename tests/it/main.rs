@@ -2,6 +2,7 @@
 //!
 //! Never: looks inside a module; what is tested here goes through a public door.
 
+mod access_lines;
 mod store_model;
 mod store_races;
 mod swagger;

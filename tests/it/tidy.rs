@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const VAGUE: &[&str] =
     &["util", "utils", "common", "helpers", "misc", "types", "core", "service", "manager", "mod"];
 
-/// Longest file without its inline tests.
+/// Longest file, tests aside.
 const LINES_MAX: usize = 500;
 
 fn sources() -> BTreeMap<PathBuf, String> {
@@ -91,7 +91,7 @@ fn each_file_says_what_it_is_and_never_does() {
 fn files_are_short_and_names_are_exact() {
     for (path, text) in sources() {
         let lines = product_lines(&text).count();
-        assert!(lines <= LINES_MAX, "{} has {lines} lines", path.display());
+        assert!(lines <= LINES_MAX || is_test(&path), "{} has {lines} lines", path.display());
         let stem = path.file_stem().expect("a name").to_string_lossy();
         assert!(!VAGUE.contains(&&*stem), "{} could hold anything", path.display());
     }

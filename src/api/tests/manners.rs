@@ -1,5 +1,7 @@
 //! What every answer has, and what is refused before a handler looks at it.
 
+use http::Version;
+
 use super::*;
 
 /// A request for each route and method that is served.
@@ -235,4 +237,27 @@ async fn numbers_of_one_namespace_are_for_operators() {
     let empty = Choices { detail: Detail::for_token(""), ..Choices::default() }.server();
     assert!(!shown(&empty, &[("authorization", "Bearer ")]).await);
     assert!(!format!("{:?}", Detail::for_token("t0p")).contains("t0p"));
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let server = Server::new();
+    let send = async |uri: &str, hosts: &[&str], version| {
+        let mut request = Request::builder().uri(uri).version(version);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        server.answer(request.body(Body::empty()).unwrap()).await.status.as_u16()
+    };
+    for (uri, hosts, version, status) in [
+        ("/api/v1/services", &["h"][..], Version::HTTP_11, 200),
+        ("/api/v1/services", &[""], Version::HTTP_11, 200),
+        ("http://h/api/v1/services", &[], Version::HTTP_11, 200),
+        ("/api/v1/services", &[], Version::HTTP_10, 200),
+        ("http://h/api/v1/services", &[], Version::HTTP_2, 200),
+        ("/api/v1/services", &[], Version::HTTP_11, 400),
+        ("/api/v1/services", &["h", "h"], Version::HTTP_11, 400),
+    ] {
+        assert_eq!(send(uri, hosts, version).await, status, "{uri} {hosts:?} {version:?}");
+    }
 }

@@ -152,7 +152,8 @@ async fn long_lists_are_bounded_until_they_are_sent() {
     for n in 0..100 {
         server.register("a", &format!("{n}:1"), &metadata).await;
     }
-    let request = || Request::builder().uri("/api/v1/instances").body(Body::empty()).unwrap();
+    let request =
+        || Request::builder().uri("/api/v1/instances").header("host", "h").body(Body::empty()).unwrap();
     let held = server.router.clone().oneshot(request()).await.unwrap();
     assert_eq!(held.status(), StatusCode::OK);
     let turned_away = server.get("/api/v1/services/a").await;
@@ -162,11 +163,8 @@ async fn long_lists_are_bounded_until_they_are_sent() {
     let length: usize = held.headers()["content-length"].to_str().unwrap().parse().unwrap();
     assert_eq!(held.into_body().collect().await.unwrap().to_bytes().len(), length);
     server.get("/api/v1/instances").await.ok();
-    let short = server
-        .router
-        .clone()
-        .oneshot(Request::builder().uri("/api/v1/instances?service_name=none").body(Body::empty()).unwrap());
-    let short = short.await.unwrap();
+    let request = Request::builder().uri("/api/v1/instances?service_name=none").header("host", "h");
+    let short = server.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     server.get("/api/v1/instances").await.ok();
     drop(short);
 }
