@@ -29,11 +29,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", value_delimiter = ',', long_help = Subject::help())]
     cases: Vec<Subject>,
 
-    /// Turns of each server for each case and size [default: 5]
+    /// Turns of each server for each case and size [default: 11]
     #[arg(long, value_name = "COUNT")]
     rounds: Option<usize>,
 
-    /// Length of a turn, after a warm-up of a third of it [default: 1]
+    /// Length of a turn, after a warm-up of a third of it [default: 0.4]
     #[arg(long, value_name = "SECONDS")]
     secs: Option<f64>,
 
@@ -84,12 +84,12 @@ impl Options {
 
     /// At least one.
     pub(crate) fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+        self.rounds.unwrap_or(if self.quick { 1 } else { 11 }).max(1)
     }
 
     /// Length of a turn in seconds, at least a twentieth.
     pub(crate) fn secs(&self) -> f64 {
-        self.secs.unwrap_or(if self.quick { 0.25 } else { 1.0 }).clamp(0.05, 600.0)
+        self.secs.unwrap_or(if self.quick { 0.25 } else { 0.4 }).clamp(0.05, 600.0)
     }
 
     fn wants(&self, subject: &Subject) -> bool {
