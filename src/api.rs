@@ -5,6 +5,7 @@
 
 pub mod amalgam8;
 pub mod body;
+pub mod entrance;
 pub mod error;
 pub mod middleware;
 pub mod ops;
@@ -21,8 +22,9 @@ use axum::Router;
 use axum::handler::Handler;
 use tokio::sync::Semaphore;
 
+pub use entrance::Entrance;
 pub use error::ApiError;
-pub use middleware::Observer;
+pub use middleware::{Observe, Observer};
 pub use ops::{Detail, Ops};
 pub use origin::{BadCidr, Cidr, Proxies};
 pub use tenant::{Tenancy, Tenant};

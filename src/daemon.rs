@@ -3,10 +3,15 @@
 //! Bind, then run: whatever can be wrong at a start is wrong before anything is served.
 //! Never: holds a rule of its own about instances, requests or time.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
 use crate::auth::{Authentication, KeyReload};
@@ -151,11 +156,13 @@ impl Daemon {
             let address = listener.local_addr()?;
             let service = api::ops_router(ops.clone(), &observer);
             // Upkeep: operators are answered until the last request has ended.
-            tasks.spawn(Phase::Upkeep, "ops listener", |shutdown| serve(listener, service, shutdown));
+            tasks.spawn(Phase::Upkeep, "ops listener", |shutdown| {
+                serve(listener, service.into_service(), shutdown)
+            });
             tracing::info!(%address, "operators are served on {address}");
         }
         let address = listener.local_addr()?;
-        let service = api::router(api, ops, &observer);
+        let service = api::Entrance::new(api, ops, &observer);
         tasks.spawn(Phase::Serve, "listener", |shutdown| serve(listener, service, shutdown));
         health.enter(HealthPhase::Ready);
         tracing::info!(%address, "the registry is served on {address}");
@@ -175,8 +182,12 @@ impl Daemon {
     }
 }
 
-async fn serve(listener: Listener, service: axum::Router, shutdown: tokio_util::sync::CancellationToken) {
-    let cut = listener.run(service.into_service(), shutdown).await;
+async fn serve<S>(listener: Listener, service: S, shutdown: CancellationToken)
+where
+    S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let cut = listener.run(service, shutdown).await;
     if cut != 0 {
         tracing::warn!(connections = cut, "{cut} connections were cut at the drain deadline");
     }

@@ -13,7 +13,7 @@ mod secret;
 
 pub use instance::{Endpoint, EndpointType, Instance, Registration, Status};
 pub use invalid::Invalid;
-pub use lease::{Clock, Moment, Timestamp, TtlLimits};
+pub use lease::{Clock, Moment, Rfc3339, Timestamp, TtlLimits};
 pub use metadata::{METADATA_DEPTH_MAX, Metadata};
 pub use name::{InstanceId, Namespace, ServiceName};
 pub use secret::Secret;

@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use crate::model::{Clock, Instance, InstanceId, Namespace, Registration, Status, TtlLimits};
 use crate::store::{Census, Registered, Store, Update};
 
-pub use crate::store::StoreError;
+pub use crate::store::{Answer, StoreError};
 pub use metrics::RegistryMetrics;
 
 /// What handlers call; cheap to clone.
@@ -62,12 +62,10 @@ impl Registry {
         Ok(Granted { id, ttl, changed })
     }
 
-    /// Begins a lease anew.
-    ///
-    /// # Errors
-    /// When no living instance has this id.
-    pub async fn renew(&self, namespace: &Namespace, id: &str) -> Result<(), StoreError> {
-        self.0.store.renew(namespace, id).await
+    /// Begins a lease anew; fails when no living instance has this id.
+    #[must_use]
+    pub fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>> {
+        self.0.store.renew(namespace, id)
     }
 
     /// Begins many leases anew; one result for each id, in order.

@@ -20,27 +20,23 @@ use crate::model::{Instance, InstanceId, Namespace, Status};
 
 /// A store's answer: there at once (memory), or after a wait (another process). A store in memory
 /// allocates nothing to give it.
-pub type Answer<'a, T> = Either<Ready<T>, BoxFuture<'a, T>>;
+pub type Answer<T> = Either<Ready<T>, BoxFuture<'static, T>>;
 
 /// Where registrations are written and leases are kept.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Registers or replaces an instance and begins its lease. Repeating what is registered already
     /// is a renewal.
-    fn register(
-        &self,
-        namespace: &Namespace,
-        instance: Instance,
-    ) -> Answer<'_, Result<Registered, StoreError>>;
+    fn register(&self, namespace: &Namespace, instance: Instance) -> Answer<Result<Registered, StoreError>>;
 
     /// Begins the leases of these instances anew; one result for each, in order. One id costs no allocation.
-    fn renew<'a>(&'a self, namespace: &Namespace, id: &str) -> Answer<'a, Result<(), StoreError>>;
+    fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>>;
 
     /// [`Store::renew`] for many ids; the results stand in the order of the ids.
-    fn renew_many<'a>(
-        &'a self,
+    fn renew_many(
+        &self,
         namespace: &Namespace,
         ids: &[Box<str>],
-    ) -> Answer<'a, Result<Vec<Result<(), StoreError>>, StoreError>>;
+    ) -> Answer<Result<Vec<Result<(), StoreError>>, StoreError>>;
 
     /// Changes a living instance; counts as a renewal. Answers with the instance as it is now.
     fn update(
@@ -48,10 +44,10 @@ pub trait Store: Send + Sync + fmt::Debug {
         namespace: &Namespace,
         id: &str,
         update: Update,
-    ) -> Answer<'_, Result<Arc<Instance>, StoreError>>;
+    ) -> Answer<Result<Arc<Instance>, StoreError>>;
 
     /// Ends a lease. Answers with the instance that was.
-    fn deregister(&self, namespace: &Namespace, id: &str) -> Answer<'_, Result<Arc<Instance>, StoreError>>;
+    fn deregister(&self, namespace: &Namespace, id: &str) -> Answer<Result<Arc<Instance>, StoreError>>;
 
     /// Everything there is to read of a namespace; none when nobody has written to it.
     fn directory(&self, namespace: &Namespace) -> Option<Arc<Directory>>;

@@ -18,11 +18,12 @@ use super::origin::Base;
 use super::reply::{self, EntityTag, Wants};
 use super::{Api, ApiError, Tenant, path, query};
 use crate::directory::{Directory, Encoding, Listing, Selector, Shown};
-use crate::model::{Registration, Status};
+use crate::model::{Namespace, Registration, Status};
 use crate::registry::StoreError;
 use crate::wire::amalgam8::{
     RegisteredBody, RegistrationBody, RenewalResult, RenewalResults, RenewalsBody, StatusBody, StatusSetBody,
 };
+use crate::wire::encoded::quoted;
 
 /// `POST /api/v1/instances`
 pub async fn register(
@@ -40,7 +41,7 @@ pub async fn register(
         api.registry().register(&namespace, asked).await.map_err(|e| ApiError::Store(Doing::Register, e))?;
     let links = base.links(granted.id.as_str());
     let answer = RegisteredBody { id: granted.id.as_str(), ttl: granted.ttl.as_secs(), links: &links };
-    let mut response = reply::whole(StatusCode::CREATED, json(&answer), wants.encoding);
+    let mut response = reply::whole(StatusCode::CREATED, answer.to_json().into(), wants.encoding);
     if let Ok(location) = HeaderValue::try_from(links.this) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -144,9 +145,19 @@ pub async fn service(
     wants: Wants,
 ) -> Result<Response, ApiError> {
     let name = path::service_name(&uri)?;
-    let directory = api.registry().directory(&namespace);
+    instances_of(&api, &namespace, &name, &wants)
+}
+
+/// The answer about one service.
+pub(super) fn instances_of(
+    api: &Api,
+    namespace: &Namespace,
+    name: &str,
+    wants: &Wants,
+) -> Result<Response, ApiError> {
+    let directory = api.registry().directory(namespace);
     let tag = EntityTag::of(directory.tag());
-    let listing = of_service(&directory, &name);
+    let listing = of_service(&directory, name);
     if listing.is_empty() {
         return Err(ApiError::NoSuchService);
     }
@@ -154,8 +165,8 @@ pub async fn service(
         return Ok(reply::unchanged(tag));
     }
     let permit = api.permit(&listing)?;
-    let prefix = [br#"{"service_name":"#, &json(&name)[..], br#","instances":["#].concat();
-    Ok(tag.on(sent(listing, prefix.into(), &wants, permit)))
+    let prefix = [br#"{"service_name":"#, &quoted(name)[..], br#","instances":["#].concat();
+    Ok(tag.on(sent(listing, prefix.into(), wants, permit)))
 }
 
 /// `GET /api/v1/services`

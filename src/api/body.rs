@@ -52,6 +52,16 @@ impl<S: Sync> FromRequestParts<S> for JsonOnly {
     type Rejection = ApiError;
 
     async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Self::check(request)
+    }
+}
+
+impl JsonOnly {
+    /// Judges the head of a request.
+    ///
+    /// # Errors
+    /// When there is a body, and it does not say that it is JSON.
+    pub(super) fn check(request: &Parts) -> Result<Self, ApiError> {
         let Some(length) = request.headers.get(CONTENT_LENGTH) else { return Ok(Self) };
         if length.as_bytes().iter().all(|digit| *digit == b'0') {
             return Ok(Self);

@@ -16,7 +16,7 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter};
 use http::header::{ALLOW, CONTENT_TYPE, Entry, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -88,14 +88,24 @@ pin_project! {
     pub struct Answering<F> {
         #[pin]
         inner: F,
-        observed: Arc<Observed>,
-        begun: Instant,
-        access: Option<Box<Access>>,
+        observation: Option<Observation>,
     }
+}
+
+/// What is known of a request while its answer is made.
+#[derive(Debug)]
+pub struct Observation {
+    observed: Arc<Observed>,
+    begun: Instant,
+    /// Only when somebody reads access lines.
+    access: Option<Box<Access>>,
 }
 
 /// Access lines are one of the few things that are told by a name, not by the place in the code.
 const ACCESS: &str = "a8registry::access";
+
+/// Headers that every answer carries; room for them is made at once.
+const COMMON: usize = 4;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request_id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -207,9 +217,9 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Observing<S>
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let begun = Instant::now();
-        let access = access_is_logged().then(|| Box::new(Access::of(&mut request)));
-        Answering { inner: self.inner.call(request), observed: self.observed.clone(), begun, access }
+        let method = access_is_logged().then(|| request.method().clone());
+        let observation = Observation::of(&self.observed, method, request.extensions_mut());
+        Answering { inner: self.inner.call(request), observation: Some(observation) }
     }
 }
 
@@ -220,33 +230,56 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for Answering<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
-        let id = this.observed.observer.ids.next(*this.begun);
-        let elapsed = this.begun.elapsed();
-        let status = response.status().as_u16();
-        this.observed.observer.metrics.observe(this.observed.number, status, elapsed);
-        if let Some(access) = this.access.take() {
-            access.log(this.observed.pattern, &response, elapsed, &id);
+        let response = ready!(this.inner.poll(cx))?;
+        Poll::Ready(Ok(match this.observation.take() {
+            Some(observation) => observation.end(response),
+            None => response,
+        }))
+    }
+}
+
+// === impl Observation ===
+
+impl Observation {
+    /// Begins with the head of a request that does not come by a layer.
+    pub(super) fn begin(observe: &Observe, request: &mut Parts) -> Self {
+        let method = access_is_logged().then(|| request.method.clone());
+        Self::of(&observe.0, method, &mut request.extensions)
+    }
+
+    fn of(observed: &Arc<Observed>, method: Option<Method>, extensions: &mut Extensions) -> Self {
+        let access = method.map(|method| Box::new(Access::of(method, extensions)));
+        Self { observed: observed.clone(), begun: Instant::now(), access }
+    }
+
+    /// Counts and logs the answer, and adds what every answer carries.
+    pub(super) fn end(self, mut response: Response) -> Response {
+        let Self { observed, begun, access } = self;
+        let id = observed.observer.ids.next(begun);
+        let elapsed = begun.elapsed();
+        observed.observer.metrics.observe(observed.number, response.status().as_u16(), elapsed);
+        if let Some(access) = access {
+            access.log(observed.pattern, &response, elapsed, &id);
         }
         let headers = response.headers_mut();
+        headers.reserve(COMMON);
         headers.insert(REQUEST_ID, id);
         headers.insert(VARY, ACCEPT_ENCODING);
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let Entry::Vacant(place) = headers.entry(CONTENT_TYPE) {
             place.insert(JSON);
         }
-        Poll::Ready(Ok(response))
+        response
     }
 }
 
 // === impl Access ===
 
 impl Access {
-    fn of(request: &mut Request) -> Self {
+    fn of(method: Method, extensions: &mut Extensions) -> Self {
         let namespace = Note::default();
-        request.extensions_mut().insert(namespace.clone());
-        let client = request.extensions().get::<Peer>().copied();
-        Self { method: request.method().clone(), client, namespace }
+        extensions.insert(namespace.clone());
+        Self { method, client: extensions.get::<Peer>().copied(), namespace }
     }
 
     /// Bytes are those of the body as it is announced; one of unknown length counts as none.

@@ -161,8 +161,12 @@ impl Base {
     /// The links of an instance.
     #[must_use]
     pub fn links(&self, id: &str) -> Links {
-        let this = format!("{self}/api/v1/instances/{}", path::encode(id));
-        Links { heartbeat: format!("{this}/heartbeat"), this }
+        let mut this = String::with_capacity(self.0.len() + id.len() + 32);
+        this.push_str(&self.0);
+        this.push_str("/api/v1/instances/");
+        this.extend(path::encode(id));
+        let heartbeat = [this.as_str(), "/heartbeat"].concat();
+        Links { this, heartbeat }
     }
 }
 
@@ -177,7 +181,7 @@ impl FromRequestParts<Api> for Base {
 
     async fn from_request_parts(request: &mut Parts, api: &Api) -> Result<Self, Infallible> {
         let scheme = if api.tenancy().proxies().is_secure(request) { "https" } else { "http" };
-        Ok(Self(host(request).map(|host| format!("{scheme}://{host}")).unwrap_or_default()))
+        Ok(Self(host(request).map(|host| [scheme, "://", host].concat()).unwrap_or_default()))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use http::Uri;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, PercentEncode, percent_decode_str, utf8_percent_encode};
 
 use super::ApiError;
 use crate::wire::lenient::excerpt;
@@ -61,7 +61,7 @@ pub fn service_name(uri: &Uri) -> Result<Cow<'_, str>, ApiError> {
 }
 
 /// Any text as one segment.
-pub fn encode(text: &str) -> impl std::fmt::Display {
+pub fn encode(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, ESCAPED)
 }
 

@@ -120,6 +120,16 @@ impl EntityTag {
 // === impl Wants ===
 
 impl Wants {
+    /// What the head of a request asks for.
+    #[must_use]
+    pub fn of(request: &Parts) -> Self {
+        let headers = &request.headers;
+        Self {
+            encoding: encoding(&headers.get_all(ACCEPT_ENCODING)),
+            known: headers.get_all(IF_NONE_MATCH).iter().cloned().collect(),
+        }
+    }
+
     /// Whether the client has the answer with this tag.
     #[must_use]
     pub fn has(&self, tag: &EntityTag) -> bool {
@@ -131,11 +141,7 @@ impl<S: Sync> FromRequestParts<S> for Wants {
     type Rejection = Infallible;
 
     async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let headers = &request.headers;
-        Ok(Self {
-            encoding: encoding(&headers.get_all(ACCEPT_ENCODING)),
-            known: headers.get_all(IF_NONE_MATCH).iter().cloned().collect(),
-        })
+        Ok(Self::of(request))
     }
 }
 

@@ -81,13 +81,23 @@ fn to_https(request: &Parts) -> TurnedAway {
 
 // === impl Tenant ===
 
+impl Api {
+    /// The namespace of a request, when it may be answered.
+    ///
+    /// # Errors
+    /// When it has to come by https, or its token is not accepted.
+    pub(super) fn admit(&self, request: &Parts) -> Result<Namespace, TurnedAway> {
+        let namespace = self.tenancy().admit(request)?;
+        middleware::note(request, &namespace);
+        Ok(namespace)
+    }
+}
+
 impl FromRequestParts<Api> for Tenant {
     type Rejection = TurnedAway;
 
     async fn from_request_parts(request: &mut Parts, api: &Api) -> Result<Self, TurnedAway> {
-        let namespace = api.tenancy().admit(request)?;
-        middleware::note(request, &namespace);
-        Ok(Self(namespace))
+        api.admit(request).map(Self)
     }
 }
 

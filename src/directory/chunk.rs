@@ -244,15 +244,39 @@ impl Key<'_> {
         if self.service == other {
             return Ordering::Equal;
         }
-        let folded = |name: &'_ [u8]| name.to_ascii_lowercase();
-        let (mine, theirs) = (self.service, other);
-        let differ = mine.iter().zip(theirs).find(|(a, b)| !a.eq_ignore_ascii_case(b));
-        match differ {
-            Some((a, b)) => a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase()),
-            None if mine.len() == theirs.len() => mine.cmp(theirs),
-            None => folded(mine).cmp(&folded(theirs)),
+        let longest = self.service.len().max(other.len());
+        for at in (0..longest).step_by(8) {
+            let (mine, theirs) = (word(self.service, at), word(other, at));
+            if mine != theirs {
+                let order = folded(mine).cmp(&folded(theirs));
+                if order.is_ne() {
+                    return order;
+                }
+            }
         }
+        self.service.cmp(other)
     }
+}
+
+/// Eight bytes of a name, in a word that compares like them; zeros beyond its end.
+fn word(name: &[u8], at: usize) -> u64 {
+    if let Some(Ok(bytes)) = name.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        return u64::from_be_bytes(bytes);
+    }
+    let rest = name.get(at..).unwrap_or_default();
+    let mut bytes = [0; 8];
+    bytes[..rest.len()].copy_from_slice(rest);
+    u64::from_be_bytes(bytes)
+}
+
+/// Eight bytes in small letters.
+fn folded(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let low = word & !(ONES << 7);
+    let from_a = low + ONES * (0x80 - 0x41);
+    let beyond_z = low + ONES * (0x80 - 0x5b);
+    // The high bit of each byte that is a capital letter, and of no other, moved to where case is.
+    word | (from_a & !beyond_z & !word & (ONES << 7)) >> 2
 }
 
 // === impl Edit ===

@@ -13,7 +13,7 @@ use super::chunk::{Chunk, Row};
 use super::gzip::Member;
 use super::select::Fields;
 use super::slots::Slots;
-use crate::model::Clock;
+use crate::model::{Clock, Rfc3339};
 
 /// How a body is coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Listing {
         let plain =
             Frames { listing: self, next: Next::Prefix, gzip: None, prefix, suffix, len, left: Some(len) };
         match encoding {
-            Encoding::Identity if len <= ONE_FRAME_MAX => plain.in_one(|text| text.into()),
+            Encoding::Identity if len <= ONE_FRAME_MAX => plain.in_one(Bytes::from),
             Encoding::Identity => plain,
             Encoding::Gzip if len <= ONE_FRAME_MAX => plain.in_one(|text| super::gzip::gzip(&text)),
             Encoding::Gzip => {
@@ -131,19 +131,20 @@ impl Listing {
             None => {
                 let (place, begin) = (chunk.place(rows.clone()), to.len());
                 to.extend_from_slice(&chunk.text(rows.clone()));
+                let mut times = Rfc3339::default();
                 for row in &chunk.rows()[rows.clone()] {
-                    self.write_heartbeat(row, begin + row.begin() - place.start, to);
+                    self.write_heartbeat(row, &mut times, begin + row.begin() - place.start, to);
                 }
             }
             Some(fields) => {
-                let mut object = Vec::new();
+                let (mut object, mut times) = (Vec::new(), Rfc3339::default());
                 for (nth, row) in chunk.rows()[rows.clone()].iter().enumerate() {
                     if nth != 0 {
                         to.push(b',');
                     }
                     object.clear();
                     object.extend_from_slice(chunk.object(row));
-                    self.write_heartbeat(row, 0, &mut object);
+                    self.write_heartbeat(row, &mut times, 0, &mut object);
                     fields.copy(&object, row, to);
                 }
             }
@@ -151,10 +152,10 @@ impl Listing {
     }
 
     /// A row that belongs to another instance by now keeps the time it was encoded with.
-    fn write_heartbeat(&self, row: &Row, object_at: usize, text: &mut [u8]) {
+    fn write_heartbeat(&self, row: &Row, times: &mut Rfc3339, object_at: usize, text: &mut [u8]) {
         if let Some(renewed) = self.slots.renewed(row.slot) {
             let at = object_at + row.layout.heartbeat_at();
-            text[at..at + 24].copy_from_slice(&self.clock.time_of_day(renewed).rfc3339());
+            text[at..at + 24].copy_from_slice(times.text(self.clock.time_of_day(renewed)));
         }
     }
 }
@@ -170,9 +171,16 @@ impl Frames {
 
     /// All of the body in a single frame.
     fn in_one(self, code: impl FnOnce(Vec<u8>) -> Bytes) -> Self {
-        let listing = Listing::new(self.listing.slots.clone(), self.listing.clock.clone(), None);
-        let mut text = Vec::with_capacity(usize::try_from(self.len).unwrap_or_default());
-        self.for_each(|frame| text.extend_from_slice(&frame));
+        let Self { mut listing, prefix, suffix, len, .. } = self;
+        let mut text = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+        text.extend_from_slice(&prefix);
+        for (nth, part) in std::mem::take(&mut listing.parts).iter().enumerate() {
+            if nth != 0 {
+                text.push(b',');
+            }
+            listing.text(part, &mut text);
+        }
+        text.extend_from_slice(&suffix);
         let prefix = code(text);
         let len = u64::try_from(prefix.len()).unwrap_or(u64::MAX);
         Self { listing, next: Next::Prefix, gzip: None, prefix, suffix: Bytes::new(), len, left: Some(len) }

@@ -41,12 +41,19 @@ pub struct Due {
 #[derive(Debug)]
 struct Page {
     /// Tenths of a second since the clock began, rounded up; [`NEVER`] for a lease without an end.
+    /// By themselves, because they are walked along.
     deadlines: Box<[AtomicU32]>,
+    rows: Box<[Row]>,
+}
+
+/// What is looked up row by row, side by side in memory.
+#[derive(Debug, Default)]
+struct Row {
     /// Milliseconds since the clock began.
-    renewals: Box<[AtomicU64]>,
-    generations: Box<[AtomicU32]>,
-    owners: Box<[AtomicU32]>,
-    hashes: Box<[AtomicU64]>,
+    renewed: AtomicU64,
+    generation: AtomicU32,
+    owner: AtomicU32,
+    hash: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -75,11 +82,12 @@ impl Slots {
         };
         let (page, at) = self.page(row);
         // The generation goes first: who sees the new renewal time also sees the new generation.
-        let generation = page.generations[at].load(Ordering::Relaxed).wrapping_add(1);
-        page.generations[at].store(generation, Ordering::Release);
-        page.renewals[at].store(now.as_millis(), Ordering::Release);
-        page.owners[at].store(owner, Ordering::Relaxed);
-        page.hashes[at].store(hash, Ordering::Relaxed);
+        let taken = &page.rows[at];
+        let generation = taken.generation.load(Ordering::Relaxed).wrapping_add(1);
+        taken.generation.store(generation, Ordering::Release);
+        taken.renewed.store(now.as_millis(), Ordering::Release);
+        taken.owner.store(owner, Ordering::Relaxed);
+        taken.hash.store(hash, Ordering::Relaxed);
         Slot { row, generation }
     }
 
@@ -87,14 +95,14 @@ impl Slots {
     pub fn give_back(&self, slot: Slot) {
         let (page, at) = self.page(slot.row);
         page.deadlines[at].store(NEVER, Ordering::Relaxed);
-        page.generations[at].fetch_add(1, Ordering::Release);
+        page.rows[at].generation.fetch_add(1, Ordering::Release);
         self.free.lock().rows.push(slot.row);
     }
 
     /// Begins a lease at `now`; without a length it does not end.
     pub fn lease(&self, slot: Slot, now: Moment, ttl: Option<Duration>) {
         let (page, at) = self.page(slot.row);
-        page.renewals[at].store(now.as_millis(), Ordering::Release);
+        page.rows[at].renewed.store(now.as_millis(), Ordering::Release);
         page.deadlines[at].store(ttl.map_or(NEVER, |ttl| deadline(now, ttl)), Ordering::Relaxed);
     }
 
@@ -105,7 +113,7 @@ impl Slots {
         if until <= tick(now) {
             return false;
         }
-        page.renewals[at].store(now.as_millis(), Ordering::Release);
+        page.rows[at].renewed.store(now.as_millis(), Ordering::Release);
         if until != NEVER {
             page.deadlines[at].store(deadline(now, ttl), Ordering::Relaxed);
         }
@@ -121,8 +129,9 @@ impl Slots {
     /// When the lease was last renewed; none when the row belongs to somebody else by now.
     pub fn renewed(&self, slot: Slot) -> Option<Moment> {
         let (page, at) = self.page(slot.row);
-        let renewed = page.renewals[at].load(Ordering::Acquire);
-        let generation = page.generations[at].load(Ordering::Acquire);
+        let row = &page.rows[at];
+        let renewed = row.renewed.load(Ordering::Acquire);
+        let generation = row.generation.load(Ordering::Acquire);
         (generation == slot.generation).then(|| Moment::from_millis(renewed))
     }
 
@@ -164,19 +173,15 @@ impl Slot {
 
 impl Page {
     fn new(rows: usize) -> Self {
-        let zeros = || (0..rows).map(|_| AtomicU32::new(0)).collect();
         Self {
             deadlines: (0..rows).map(|_| AtomicU32::new(NEVER)).collect(),
-            renewals: (0..rows).map(|_| AtomicU64::new(0)).collect(),
-            generations: zeros(),
-            owners: zeros(),
-            hashes: (0..rows).map(|_| AtomicU64::new(0)).collect(),
+            rows: (0..rows).map(|_| Row::default()).collect(),
         }
     }
 
     fn due(&self, row: u32, at: usize) -> Due {
-        let owner = self.owners[at].load(Ordering::Relaxed);
-        Due { row, owner, hash: self.hashes[at].load(Ordering::Relaxed) }
+        let Row { owner, hash, .. } = &self.rows[at];
+        Due { row, owner: owner.load(Ordering::Relaxed), hash: hash.load(Ordering::Relaxed) }
     }
 }
 

@@ -18,6 +18,13 @@ pub struct Moment(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
+/// Writes times as text; times of one day, one after the other, cost little.
+#[derive(Debug, Clone)]
+pub struct Rfc3339 {
+    day: u64,
+    text: [u8; 24],
+}
+
 /// Where a process takes its time from; one for each registry.
 ///
 /// Somebody looks at leases a few times a second and says so by [`Clock::tick`]. When that stops because
@@ -99,22 +106,40 @@ impl Timestamp {
     /// last millisecond.
     #[must_use]
     pub fn rfc3339(self) -> [u8; 24] {
-        let millis = self.0.min(253_402_300_799_999);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let (days, second) = (millis / 86_400_000, millis / 1000 % 86_400);
-        let (year, month, day) = civil_date(days);
-        for (at, width, value) in [
-            (0, 4, year),
-            (5, 2, month),
-            (8, 2, day),
-            (11, 2, second / 3600),
-            (14, 2, second / 60 % 60),
-            (17, 2, second % 60),
-            (20, 3, millis % 1000),
-        ] {
-            write_digits(&mut text[at..at + width], value);
+        *Rfc3339::default().text(self)
+    }
+}
+
+impl Default for Rfc3339 {
+    fn default() -> Self {
+        Self { day: 0, text: *b"1970-01-01T00:00:00.000Z" }
+    }
+}
+
+impl Rfc3339 {
+    /// The text of a time, as [`Timestamp::rfc3339`] has it.
+    pub fn text(&mut self, time: Timestamp) -> &[u8; 24] {
+        let millis = time.0.min(253_402_300_799_999);
+        let (day, in_day) = (millis / 86_400_000, millis % 86_400_000);
+        if day != self.day {
+            self.day = day;
+            let (year, month, day) = civil_date(day);
+            self.write_pair(0, year / 100);
+            self.write_pair(2, year % 100);
+            self.write_pair(5, month);
+            self.write_pair(8, day);
         }
-        text
+        let (second, milli) = (in_day / 1000, in_day % 1000);
+        self.write_pair(11, second / 3600);
+        self.write_pair(14, second / 60 % 60);
+        self.write_pair(17, second % 60);
+        self.write_pair(20, milli / 10);
+        self.text[22] = PAIRS[usize::try_from(milli % 10).unwrap_or_default()][1];
+        &self.text
+    }
+
+    fn write_pair(&mut self, at: usize, value: u64) {
+        self.text[at..at + 2].copy_from_slice(&PAIRS[usize::try_from(value % 100).unwrap_or_default()]);
     }
 }
 
@@ -138,12 +163,17 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-fn write_digits(place: &mut [u8], mut value: u64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(value % 10).unwrap_or_default();
-        value /= 10;
+/// All numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let digits = b"0123456789";
+    let mut at = 0;
+    while at < 100 {
+        pairs[at] = [digits[at / 10], digits[at % 10]];
+        at += 1;
     }
-}
+    pairs
+};
 
 // === impl Clock ===
 

@@ -267,24 +267,20 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn register(
-        &self,
-        namespace: &Namespace,
-        instance: Instance,
-    ) -> Answer<'_, Result<Registered, StoreError>> {
+    fn register(&self, namespace: &Namespace, instance: Instance) -> Answer<Result<Registered, StoreError>> {
         let registered = self.register_now(namespace, instance);
         Either::Left(ready(registered.map_err(|error| self.metrics.refused(error))))
     }
 
-    fn renew<'a>(&'a self, namespace: &Namespace, id: &str) -> Answer<'a, Result<(), StoreError>> {
+    fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>> {
         Either::Left(ready(self.renew_now(namespace, id)))
     }
 
-    fn renew_many<'a>(
-        &'a self,
+    fn renew_many(
+        &self,
         namespace: &Namespace,
         ids: &[Box<str>],
-    ) -> Answer<'a, Result<Vec<Result<(), StoreError>>, StoreError>> {
+    ) -> Answer<Result<Vec<Result<(), StoreError>>, StoreError>> {
         let now = self.clock.now();
         let tenant = self.tenant(namespace);
         let renewed = |id| tenant.as_ref().is_some_and(|tenant| tenant.directory.renew(id, now));
@@ -296,12 +292,12 @@ impl Store for MemoryStore {
         namespace: &Namespace,
         id: &str,
         update: Update,
-    ) -> Answer<'_, Result<Arc<Instance>, StoreError>> {
+    ) -> Answer<Result<Arc<Instance>, StoreError>> {
         let updated = self.update_now(namespace, id, &update);
         Either::Left(ready(updated.map_err(|error| self.metrics.refused(error))))
     }
 
-    fn deregister(&self, namespace: &Namespace, id: &str) -> Answer<'_, Result<Arc<Instance>, StoreError>> {
+    fn deregister(&self, namespace: &Namespace, id: &str) -> Answer<Result<Arc<Instance>, StoreError>> {
         let gone = self.deregister_now(namespace, id);
         Either::Left(ready(gone.map_err(|error| self.metrics.refused(error))))
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
+use super::encoded::push_string;
 use super::lenient::{self, As, Given, Key, Members, Object, Shape, Texts, Unreadable};
 use crate::model::{Endpoint, EndpointType, Invalid, Metadata, Registration, ServiceName, Status};
 
@@ -56,7 +57,7 @@ pub struct Links {
 }
 
 /// Answer to a registration.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct RegisteredBody<'a> {
     /// The id that was given.
     pub id: &'a str,
@@ -64,6 +65,25 @@ pub struct RegisteredBody<'a> {
     pub ttl: u64,
     /// Where the instance is found.
     pub links: &'a Links,
+}
+
+impl RegisteredBody<'_> {
+    /// As JSON; written by hand, because clients register often.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let Self { id, ttl, links: Links { this, heartbeat } } = self;
+        let mut json = Vec::with_capacity(64 + id.len() + this.len() + heartbeat.len());
+        json.extend_from_slice(br#"{"id":"#);
+        push_string(&mut json, id);
+        json.extend_from_slice(br#","ttl":"#);
+        json.extend_from_slice(itoa::Buffer::new().format(*ttl).as_bytes());
+        json.extend_from_slice(br#","links":{"self":"#);
+        push_string(&mut json, this);
+        json.extend_from_slice(br#","heartbeat":"#);
+        push_string(&mut json, heartbeat);
+        json.extend_from_slice(b"}}");
+        json
+    }
 }
 
 /// Answer to a change of status.

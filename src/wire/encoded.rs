@@ -220,7 +220,16 @@ pub fn tag_bits(tag: &str) -> u64 {
     1 << (crc & 63) | 1 << (crc >> 6 & 63)
 }
 
-fn push_string(json: &mut Vec<u8>, text: &str) {
+/// Appends a text as a JSON string with its quotes.
+pub(super) fn push_string(json: &mut Vec<u8>, text: &str) {
+    // Without a way out in the middle, this is done many bytes at a time.
+    let needs_escape = |any, byte| any | (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if !text.bytes().fold(false, needs_escape) {
+        json.push(b'"');
+        json.extend_from_slice(text.as_bytes());
+        json.push(b'"');
+        return;
+    }
     let mut to = serde_json::Serializer::new(json);
     text.serialize(&mut to).expect("a text can be written to memory");
 }

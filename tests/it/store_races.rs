@@ -12,10 +12,9 @@ use a8registry::model::{
     Clock, Endpoint, EndpointType, Instance, Namespace, Registration, Status, Timestamp,
 };
 use a8registry::store::memory::{MemoryConfig, MemoryStore};
-use a8registry::store::{Store, StoreMetrics};
+use a8registry::store::{Answer, Store, StoreMetrics};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::Either;
 
 const TTL: Duration = Duration::from_millis(300);
 
@@ -31,7 +30,7 @@ fn instance(service: &str, value: &str, ttl: Duration) -> Instance {
     asked.grant(ttl, Timestamp::default())
 }
 
-fn now<T>(answer: Either<std::future::Ready<T>, futures_util::future::BoxFuture<'_, T>>) -> T {
+fn now<T>(answer: Answer<T>) -> T {
     answer.now_or_never().expect("a store in memory answers at once")
 }
 

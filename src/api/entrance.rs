@@ -1,0 +1,187 @@
+//! The way in: renewals and look-ups of a service go by a short road, everything else by the router.
+//!
+//! The two are nearly all of the traffic. The short road does what the router's does, by the same parts
+//! and in the same order, but without matching paths, boxing and moving requests about.
+//! Never: a rule of its own; what is not plainly one of the two is the router's.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either};
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::body::JsonOnly;
+use super::error::Doing;
+use super::middleware::Observation;
+use super::reply::Wants;
+use super::tenant::TurnedAway;
+use super::{Api, ApiError, Observe, Observer, Ops, Route, amalgam8, path, reply, router};
+use crate::registry::{Answer, StoreError};
+
+/// All that clients are served.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    api: Api,
+    renewals: Observe,
+    lookups: Observe,
+    router: Router,
+}
+
+/// A request that goes by the short road.
+#[derive(Debug, Clone, Copy)]
+enum Short<'a> {
+    /// `PUT /api/v1/instances/{id}/heartbeat`
+    Renewal { id: &'a str },
+    /// `GET /api/v1/services/{name}`
+    LookUp,
+}
+
+pin_project! {
+    /// An answer on its way.
+    pub struct Entering {
+        #[pin]
+        state: State,
+    }
+}
+
+pin_project! {
+    #[project = StateProjected]
+    enum State {
+        // It is there; none once it was taken.
+        Answered { response: Option<Response> },
+        // The store is being asked.
+        Renewing { answer: BoxFuture<'static, Result<(), StoreError>>, observation: Option<Observation> },
+        // The router makes it.
+        Routed { #[pin] response: RouteFuture<Infallible> },
+    }
+}
+
+// === impl Entrance ===
+
+impl Entrance {
+    /// The way to the routes of [`router`].
+    #[must_use]
+    pub fn new(api: Api, ops: Ops, observer: &Observer) -> Self {
+        let (renewals, lookups) = (observer.layer(Route::Heartbeat), observer.layer(Route::Service));
+        Self { router: router(api.clone(), ops, observer), api, renewals, lookups }
+    }
+
+    fn look_up(&self, mut request: Parts) -> State {
+        let observation = Observation::begin(&self.lookups, &mut request);
+        let response = self.instances(&request).unwrap_or_else(IntoResponse::into_response);
+        State::Answered { response: Some(observation.end(response)) }
+    }
+
+    fn instances(&self, request: &Parts) -> Result<Response, TurnedAway> {
+        let namespace = self.api.admit(request)?;
+        JsonOnly::check(request)?;
+        let name = path::service_name(&request.uri)?;
+        Ok(amalgam8::instances_of(&self.api, &namespace, &name, &Wants::of(request))?)
+    }
+
+    fn renew(&self, mut request: Parts) -> State {
+        let observation = Observation::begin(&self.renewals, &mut request);
+        match self.renewal(&request) {
+            Ok(Either::Left(answer)) => {
+                let response = observation.end(renewed(answer.into_inner()));
+                State::Answered { response: Some(response) }
+            }
+            Ok(Either::Right(answer)) => State::Renewing { answer, observation: Some(observation) },
+            Err(refusal) => State::Answered { response: Some(observation.end(refusal.into_response())) },
+        }
+    }
+
+    fn renewal(&self, request: &Parts) -> Result<Answer<Result<(), StoreError>>, TurnedAway> {
+        let namespace = self.api.admit(request)?;
+        JsonOnly::check(request)?;
+        match Short::of(&request.method, request.uri.path()) {
+            Some(Short::Renewal { id }) => Ok(self.api.registry().renew(&namespace, id)),
+            Some(Short::LookUp) | None => Err(ApiError::IdMissing.into()),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for Entrance
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Entering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Entering {
+        let state = match Short::of(request.method(), request.uri().path()) {
+            Some(Short::Renewal { .. }) => self.renew(request.into_parts().0),
+            Some(Short::LookUp) => self.look_up(request.into_parts().0),
+            None => State::Routed { response: self.router.call(request.map(Body::new)) },
+        };
+        Entering { state }
+    }
+}
+
+// === impl Short ===
+
+impl<'a> Short<'a> {
+    fn of(method: &Method, path: &'a str) -> Option<Self> {
+        let rest = path.strip_prefix("/api/v1/")?;
+        if method == Method::PUT {
+            let id = rest.strip_prefix("instances/")?.strip_suffix("/heartbeat")?;
+            return is_plain(id).then_some(Self::Renewal { id });
+        }
+        let name = rest.strip_prefix("services/")?;
+        (method == Method::GET && is_plain(name)).then_some(Self::LookUp)
+    }
+}
+
+/// Whether a text is one segment of a path that needs no decoding.
+fn is_plain(segment: &str) -> bool {
+    !segment.is_empty() && memchr::memchr2(b'/', b'%', segment.as_bytes()).is_none()
+}
+
+fn renewed(answer: Result<(), StoreError>) -> Response {
+    match answer {
+        Ok(()) => reply::empty(StatusCode::OK),
+        Err(error) => ApiError::Store(Doing::Renew, error).into_response(),
+    }
+}
+
+// === impl Entering ===
+
+impl fmt::Debug for Entering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entering").finish_non_exhaustive()
+    }
+}
+
+impl Future for Entering {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match self.project().state.project() {
+            StateProjected::Answered { response } => response.take(),
+            StateProjected::Renewing { answer, observation } => {
+                let answer = ready!(answer.as_mut().poll(cx));
+                observation.take().map(|observation| observation.end(renewed(answer)))
+            }
+            StateProjected::Routed { response } => return response.poll(cx),
+        };
+        // None only for who polls a future after its end.
+        Poll::Ready(Ok(response.unwrap_or_else(|| reply::empty(StatusCode::INTERNAL_SERVER_ERROR))))
+    }
+}
