@@ -43,6 +43,7 @@ pub struct Fields(u8);
 #[derive(Debug)]
 pub(super) struct Criteria {
     shown: Shown,
+    /// JSON strings with their quotes, in order, each once.
     tags: Vec<Vec<u8>>,
     tag_bits: u64,
 }
@@ -93,9 +94,12 @@ impl Fields {
 
 impl Criteria {
     pub(super) fn of(selector: &Selector) -> Self {
+        let mut tags: Vec<_> = selector.tags.iter().map(|tag| quoted(tag)).collect();
+        tags.sort_unstable();
+        tags.dedup();
         Self {
             shown: selector.shown,
-            tags: selector.tags.iter().map(|tag| quoted(tag)).collect(),
+            tags,
             tag_bits: selector.tags.iter().fold(0, |bits, tag| bits | tag_bits(tag)),
         }
     }
@@ -123,6 +127,6 @@ impl Criteria {
         };
         is_shown
             && row.layout.tag_bits & self.tag_bits == self.tag_bits
-            && self.tags.iter().all(|tag| row.layout.has_tag(chunk.object(row), tag))
+            && row.layout.has_tags(chunk.object(row), &self.tags)
     }
 }

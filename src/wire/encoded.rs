@@ -187,17 +187,33 @@ impl Layout {
         begin..self.end(member)
     }
 
-    /// Whether the instance has a tag, given as a JSON string with its quotes.
+    /// Whether the instance has all of these tags: JSON strings with their quotes, in order, each once.
+    /// Looks at each tag of the instance once, however many are wanted; both numbers come from clients.
     #[must_use]
-    pub fn has_tag(&self, object: &[u8], quoted: &[u8]) -> bool {
-        let mut rest = object[self.member(Member::Tags)].get(TAGS_HEAD.len()..).unwrap_or_default();
-        while let Some(len) = string_len(rest) {
-            if rest[..len] == *quoted {
-                return true;
-            }
-            rest = rest.get(len + 1..).unwrap_or_default();
+    pub fn has_tags(&self, object: &[u8], wanted: &[Vec<u8>]) -> bool {
+        if let [only] = wanted {
+            return self.tags(object).any(|tag| tag == only);
         }
-        false
+        let mut seen = vec![false; wanted.len()];
+        let mut missing = wanted.len();
+        let mut tags = self.tags(object);
+        while 0 < missing {
+            let Some(tag) = tags.next() else { return false };
+            if let Ok(at) = wanted.binary_search_by(|one| one.as_slice().cmp(tag)) {
+                missing -= usize::from(!std::mem::replace(&mut seen[at], true));
+            }
+        }
+        true
+    }
+
+    /// The tags, as JSON strings with their quotes.
+    fn tags<'a>(&self, object: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = object[self.member(Member::Tags)].get(TAGS_HEAD.len()..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (tag, after) = rest.split_at(string_len(rest)?);
+            rest = after.get(1..).unwrap_or_default();
+            Some(tag)
+        })
     }
 
     fn end(&self, member: Member) -> usize {
@@ -253,4 +269,59 @@ fn offset(position: u32) -> usize {
 /// A request's body is far below 4 GiB, and so is what it is encoded to.
 fn position(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Registration;
+    use crate::wire::amalgam8::RegistrationBody;
+
+    fn check(tags: &str, wanted: &[&str], want: bool) {
+        let body = format!(
+            r#"{{"service_name":"s","endpoint":{{"type":"http","value":"v"}},"metadata":"\"x\",","tags":{tags}}}"#
+        );
+        let body = RegistrationBody::from_json(body.as_bytes()).unwrap();
+        let instance = Registration::try_from(body).unwrap().grant(Default::default(), Timestamp::default());
+        let Encoded { json, layout } = Encoded::of(&instance, Timestamp::default());
+        let wanted: Vec<_> = wanted.iter().map(|tag| quoted(tag)).collect();
+        assert!(wanted.is_sorted_by(|a, b| a < b), "{wanted:?}");
+        assert_eq!(layout.has_tags(&json, &wanted), want, "{tags} {wanted:?}");
+    }
+
+    #[test]
+    fn tags_that_are_wanted_are_all_there() {
+        for (tags, wanted) in [
+            ("[]", &[][..]),
+            (r#"["a"]"#, &["a"]),
+            (r#"["b","a","b"]"#, &["a", "b"]),
+            (r#"["","x"]"#, &[""]),
+            (r#"["\\","\"","\\\",\""]"#, &["\"", "\\", "\\\",\""]),
+            (r#"["\u00e9","e"]"#, &["e", "é"]),
+        ] {
+            check(tags, wanted, true);
+        }
+        for (tags, wanted) in [
+            ("[]", &["a"][..]),
+            ("[]", &[""]),
+            (r#"["a"]"#, &["A"]),
+            (r#"["ab"]"#, &["a", "b"]),
+            (r#"["a","a","a"]"#, &["a", "b"]),
+            (r#"["a,b"]"#, &["a", "b"]),
+            (r#"["a\",\"b"]"#, &["a", "b"]),
+            ("[]", &["\"x\","]),
+        ] {
+            check(tags, wanted, false);
+        }
+    }
+
+    #[test]
+    fn many_tags_are_found_among_many() {
+        let names: Vec<_> = (0..9999).map(|n| format!("{n:04}")).collect();
+        let tags = serde_json::to_string(&names.iter().rev().collect::<Vec<_>>()).unwrap();
+        let mut wanted: Vec<_> = names.iter().map(String::as_str).step_by(2).collect();
+        check(&tags, &wanted, true);
+        wanted.push("x");
+        check(&tags, &wanted, false);
+    }
 }
