@@ -1,6 +1,7 @@
 //! What changed in a namespace, when and why: the revision, and a bounded log of the newest changes.
 //!
-//! Renewals are no changes. The log ends at a number of changes or at an age, whichever comes first.
+//! Renewals are no changes. The log ends at a number of changes, at an age or at an amount of memory,
+//! whichever comes first: a short request can change a long instance.
 //! Never: tells anybody; readers come and ask.
 
 use std::collections::VecDeque;
@@ -78,11 +79,23 @@ pub enum Delta {
 pub(super) struct ChangeLog {
     limits: LogLimits,
     changes: VecDeque<Change>,
+    /// About how much memory the changes take, were each instance held by its change alone.
+    bytes: usize,
     /// The newest revision, also when the log is empty.
     newest: Revision,
 }
 
+/// What a change may take on average when there are as many as are kept; usual ones take half of it.
+const BYTES_EACH: usize = 1024;
+
 // === impl LogLimits ===
+
+impl LogLimits {
+    /// Most memory that the changes may take, in bytes.
+    fn bytes(self) -> usize {
+        self.size.saturating_mul(BYTES_EACH)
+    }
+}
 
 impl Default for LogLimits {
     fn default() -> Self {
@@ -94,7 +107,7 @@ impl Default for LogLimits {
 
 impl ChangeLog {
     pub(super) fn new(limits: LogLimits) -> Self {
-        Self { limits, changes: VecDeque::new(), newest: 0 }
+        Self { limits, changes: VecDeque::new(), bytes: 0, newest: 0 }
     }
 
     pub(super) fn newest(&self) -> Revision {
@@ -104,9 +117,16 @@ impl ChangeLog {
     /// Logs a change; its revision is the one after the newest.
     pub(super) fn push(&mut self, at: Moment, op: Op, cause: Cause, instance: Arc<Instance>) {
         self.newest += 1;
+        self.bytes += weight(&instance);
         self.changes.push_back(Change { revision: self.newest, op, cause, at, instance });
-        if self.limits.size < self.changes.len() {
-            self.changes.pop_front();
+        while self.limits.size < self.changes.len() || self.limits.bytes() < self.bytes {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.changes.pop_front() {
+            self.bytes -= weight(&oldest.instance);
         }
     }
 
@@ -117,7 +137,7 @@ impl ChangeLog {
             if now < until {
                 return Some(until);
             }
-            self.changes.pop_front();
+            self.forget_oldest();
         }
         if 64 < self.changes.capacity() {
             self.changes.shrink_to_fit();
@@ -134,5 +154,78 @@ impl ChangeLog {
             }
             _ => Delta::Compacted,
         }
+    }
+}
+
+/// About what an instance takes in memory; each of its texts is an allocation of its own.
+fn weight(instance: &Instance) -> usize {
+    const ALLOCATION: usize = 32;
+    let tags = instance.tags.iter().map(|tag| tag.len() + ALLOCATION).sum::<usize>();
+    let metadata = instance.metadata.as_ref().map_or(0, |metadata| metadata.as_json().len() + ALLOCATION);
+    let texts = instance.id.as_str().len() + instance.endpoint.value().len() + 2 * ALLOCATION;
+    size_of::<Change>() + size_of::<Instance>() + texts + metadata + tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, EndpointType, Registration, Status, Timestamp};
+
+    fn instance(tags: usize) -> Arc<Instance> {
+        let asked = Registration {
+            service: "s".parse().unwrap(),
+            endpoint: Endpoint::new(EndpointType::Http, "10.0.0.1:8080").unwrap(),
+            status: Status::Up,
+            tags: vec!["t".into(); tags].into(),
+            metadata: None,
+            ttl: None,
+        };
+        Arc::new(asked.grant(Duration::from_secs(30), Timestamp::default()))
+    }
+
+    fn log(size: usize) -> ChangeLog {
+        ChangeLog::new(LogLimits { size, age: Duration::from_secs(10) })
+    }
+
+    fn push(log: &mut ChangeLog, instance: &Arc<Instance>, at: u64) {
+        log.push(Moment::from_millis(at), Op::Put, Cause::Client, instance.clone());
+    }
+
+    #[test]
+    fn usual_changes_are_kept_up_to_their_number() {
+        let mut log = log(3);
+        for at in 0..5 {
+            push(&mut log, &instance(5), at);
+        }
+        let Delta::Changes(kept) = log.since(2) else { panic!("three changes are kept") };
+        assert_eq!(kept.iter().map(|change| change.revision).collect::<Vec<_>>(), [3, 4, 5]);
+        assert!(matches!(log.since(1), Delta::Compacted));
+    }
+
+    #[test]
+    fn long_instances_are_kept_for_fewer_changes() {
+        let mut log = log(1000);
+        let long = instance(20_000);
+        for at in 0..1000 {
+            push(&mut log, &long, at);
+        }
+        assert!(log.bytes <= 1000 * BYTES_EACH && log.changes.len() == 1, "{}", log.changes.len());
+        push(&mut log, &instance(0), 1000);
+        assert!(matches!(log.since(999), Delta::Changes(kept) if kept.len() == 2));
+        push(&mut log, &instance(50_000), 1001);
+        assert!(matches!(log.since(1001), Delta::Compacted), "one that is too long is not kept at all");
+        assert!(matches!(log.since(1002), Delta::Changes(kept) if kept.is_empty()));
+        assert_eq!(log.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_too_old_is_forgotten() {
+        let mut log = log(10);
+        push(&mut log, &instance(3), 0);
+        push(&mut log, &instance(0), 5000);
+        assert_eq!(log.compact(Moment::from_millis(10_000)), Some(Moment::from_millis(15_000)));
+        assert_eq!(log.bytes, weight(&instance(0)));
+        assert_eq!(log.compact(Moment::from_millis(15_000)), None);
+        assert_eq!((log.bytes, log.changes.len()), (0, 0));
     }
 }

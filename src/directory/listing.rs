@@ -1,7 +1,8 @@
 //! Instances that fit a selection, as ranges of encoded chunks, and the body made of them frame by frame.
 //!
-//! Nothing is copied before a frame is asked for, and a frame is at most one chunk; the chunks stay as they
-//! were when the listing was made, whatever changes meanwhile.
+//! Nothing is copied before a frame is asked for, and a frame is one chunk, or several pieces of chunks that
+//! are together hardly longer than one; the chunks stay as they were when the listing was made, whatever
+//! changes meanwhile.
 //! Never: encodes an instance, or holds a lock.
 
 use std::ops::Range;
@@ -42,7 +43,7 @@ struct Part {
     rows: Range<usize>,
 }
 
-/// A body in frames of at most one chunk, each made when it is asked for.
+/// A body in frames of about one chunk, each made when it is asked for.
 #[derive(Debug)]
 pub struct Frames {
     listing: Listing,
@@ -66,6 +67,10 @@ enum Next {
 
 /// Bodies up to here go out in one frame.
 const ONE_FRAME_MAX: u64 = 32 * 1024;
+
+/// Pieces of chunks go out together until they are as long as this: to begin a compression costs as much
+/// as to compress some kilobytes.
+const FRAME_MIN: usize = 16 * 1024;
 
 // === impl Listing ===
 
@@ -125,6 +130,35 @@ impl Listing {
         }
     }
 
+    /// Whether a part is all of its chunk, and all members of it; then it may have a fragment that is kept.
+    fn is_whole(&self, part: &Part) -> bool {
+        self.fields.is_none() && part.rows.len() == part.chunk.rows().len()
+    }
+
+    /// The parts from `nth` on that go out together, the others only if they may join the first.
+    fn run(&self, nth: usize, may_join: impl Fn(&Part) -> bool) -> Range<usize> {
+        let mut bytes = 0;
+        let joined = self.parts[nth..].iter().enumerate().take_while(|(at, part)| {
+            let joins = *at == 0 || (bytes < FRAME_MIN && may_join(part));
+            bytes += part.bytes();
+            joins
+        });
+        nth..nth + joined.count()
+    }
+
+    /// The objects of some parts, each part but the first of all after a comma.
+    fn texts(&self, parts: Range<usize>) -> Vec<u8> {
+        let bytes = self.parts[parts.clone()].iter().map(|part| part.bytes() + 1).sum();
+        let mut text = Vec::with_capacity(bytes);
+        for nth in parts {
+            if nth != 0 {
+                text.push(b',');
+            }
+            self.text(&self.parts[nth], &mut text);
+        }
+        text
+    }
+
     /// The objects of a part, with the times of their leases as they are now.
     fn text(&self, Part { chunk, rows }: &Part, to: &mut Vec<u8>) {
         match self.fields {
@@ -157,6 +191,15 @@ impl Listing {
             let at = object_at + row.layout.heartbeat_at();
             text[at..at + 24].copy_from_slice(times.text(self.clock.time_of_day(renewed)));
         }
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// Length of its objects with all of their members.
+    fn bytes(&self) -> usize {
+        self.chunk.place(self.rows.clone()).len()
     }
 }
 
@@ -193,30 +236,28 @@ impl Frames {
         }
     }
 
-    fn part(&mut self, nth: usize) -> Bytes {
-        let part = &self.listing.parts[nth];
-        let comma = nth != 0;
-        let text = || {
-            let mut text = Vec::with_capacity(part.chunk.place(part.rows.clone()).len() + 1);
-            if comma {
-                text.push(b',');
-            }
-            self.listing.text(part, &mut text);
-            text
+    /// The frame that begins with a part, and which part the next one begins with.
+    fn frame_from(&mut self, nth: usize) -> (Bytes, usize) {
+        let Self { listing, gzip, .. } = self;
+        let Some(member) = gzip else {
+            let run = listing.run(nth, |_| true);
+            return (listing.texts(run.clone()).into(), run.end);
         };
-        let Some(member) = &mut self.gzip else { return text().into() };
-        if self.listing.fields.is_some() || part.rows.len() != part.chunk.rows().len() {
-            return member.deflated(&text());
+        let part = &listing.parts[nth];
+        if !listing.is_whole(part) {
+            let run = listing.run(nth, |part| !listing.is_whole(part));
+            return (member.deflated(&listing.texts(run.clone())), run.end);
         }
         let without_comma = || {
             let mut text = Vec::with_capacity(part.chunk.bytes());
-            self.listing.text(part, &mut text);
+            listing.text(part, &mut text);
             text.into()
         };
-        match part.chunk.fragment.get(self.listing.clock.now(), without_comma) {
-            Some(fragment) => member.fragment(&fragment, comma),
-            None => member.stored(&text()),
-        }
+        let frame = match part.chunk.fragment.get(listing.clock.now(), without_comma) {
+            Some(fragment) => member.fragment(&fragment, nth != 0),
+            None => member.stored(&listing.texts(nth..nth + 1)),
+        };
+        (frame, nth + 1)
     }
 }
 
@@ -232,7 +273,8 @@ impl Iterator for Frames {
                 (self.edge(self.prefix.clone()), if parts == 0 { Next::Suffix } else { Next::Part(0) })
             }
             Next::Part(nth) => {
-                (self.part(nth), if nth + 1 < parts { Next::Part(nth + 1) } else { Next::Suffix })
+                let (frame, after) = self.frame_from(nth);
+                (frame, if after < parts { Next::Part(after) } else { Next::Suffix })
             }
             Next::Suffix if self.gzip.is_none() => (self.suffix.clone(), Next::End),
             Next::Suffix => (self.edge(self.suffix.clone()), Next::Trailer),
@@ -243,5 +285,69 @@ impl Iterator for Frames {
         let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
         self.left = self.left.map(|left| left.saturating_sub(len));
         Some(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::Duration;
+
+    use flate2::read::GzDecoder;
+
+    use super::super::{Cause, Directory, LogLimits, Selector, Shown};
+    use super::*;
+    use crate::model::{Endpoint, EndpointType, Registration, Status, Timestamp};
+
+    const INSTANCES: usize = 2000;
+
+    /// Every second instance has the tag `even`.
+    fn directory() -> Directory {
+        let directory = Directory::new(1, Arc::default(), Arc::default(), LogLimits::default());
+        for nth in 0..INSTANCES {
+            let tags: &[Box<str>] = if nth % 2 == 0 { &["even".into()] } else { &[] };
+            let asked = Registration {
+                service: format!("service-{nth:04}").parse().unwrap(),
+                endpoint: Endpoint::new(EndpointType::Http, "10.0.0.1:8080").unwrap(),
+                status: Status::Up,
+                tags: tags.into(),
+                metadata: None,
+                ttl: None,
+            };
+            let instance = asked.grant(Duration::from_secs(30), Timestamp::default());
+            directory.place(&Arc::new(instance), None, Cause::Client).unwrap();
+        }
+        directory
+    }
+
+    fn frames(directory: &Directory, selector: &Selector, encoding: Encoding) -> Vec<Bytes> {
+        directory.select(selector).render("[".into(), "]".into(), encoding).collect()
+    }
+
+    fn check(directory: &Directory, selector: &Selector, instances: usize) {
+        let plain = frames(directory, selector, Encoding::Identity);
+        let text = plain.concat();
+        let list: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+        assert_eq!(list.len(), instances);
+        let coded = frames(directory, selector, Encoding::Gzip);
+        let mut decoded = Vec::new();
+        GzDecoder::new(&*coded.concat()).read_to_end(&mut decoded).unwrap();
+        assert!(decoded == text);
+        let whole = directory.select(&Selector { fields: None, ..selector.clone() }).bytes();
+        for frames in [plain.len(), coded.len()] {
+            assert!(frames <= 4 + whole.div_ceil(FRAME_MIN), "{frames} frames for {whole} bytes");
+        }
+    }
+
+    #[test]
+    fn frames_are_few_however_scattered_the_instances_are() {
+        let directory = directory();
+        let all = Selector { shown: Shown::All, ..Selector::default() };
+        let scattered = Selector { tags: vec!["even".into()], ..all.clone() };
+        check(&directory, &all, INSTANCES);
+        check(&directory, &scattered, INSTANCES / 2);
+        let fields = Some(Fields::least());
+        check(&directory, &Selector { fields, ..all }, INSTANCES);
+        check(&directory, &Selector { fields, ..scattered }, INSTANCES / 2);
     }
 }
