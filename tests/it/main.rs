@@ -3,7 +3,9 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod access_lines;
+mod amalgam8;
 mod store_model;
 mod store_races;
+mod support;
 mod swagger;
 mod tidy;
