@@ -9,4 +9,5 @@ mod store_model;
 mod store_races;
 mod support;
 mod swagger;
+mod tenancy;
 mod tidy;
