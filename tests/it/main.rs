@@ -4,6 +4,7 @@
 
 mod access_lines;
 mod amalgam8;
+mod hostile;
 mod leases;
 mod store_model;
 mod store_races;
