@@ -7,6 +7,7 @@ mod amalgam8;
 mod hostile;
 mod leases;
 mod limits;
+mod process;
 mod store_model;
 mod store_races;
 mod support;
