@@ -8,6 +8,7 @@ mod hostile;
 mod leases;
 mod limits;
 mod process;
+mod readme;
 mod store_model;
 mod store_races;
 mod support;
