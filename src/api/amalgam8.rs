@@ -132,7 +132,7 @@ pub async fn list(
         return Ok(reply::unchanged(tag));
     }
     let listing = directory.select(&selector);
-    let permit = api.permit(&listing)?;
+    let permit = api.permit(listing.bytes())?;
     Ok(tag.on(sent(listing, Bytes::from_static(br#"{"instances":["#), &wants, permit)))
 }
 
@@ -164,7 +164,7 @@ pub(super) fn instances_of(
     if wants.has(&tag) {
         return Ok(reply::unchanged(tag));
     }
-    let permit = api.permit(&listing)?;
+    let permit = api.permit(listing.bytes())?;
     let prefix = [br#"{"service_name":"#, &quoted(name)[..], br#","instances":["#].concat();
     Ok(tag.on(sent(listing, prefix.into(), wants, permit)))
 }
@@ -182,7 +182,8 @@ pub async fn services(
         return Ok(reply::unchanged(tag));
     }
     let body = [br#"{"services":"#, &directory.service_names()[..], b"}"].concat();
-    Ok(tag.on(reply::whole(StatusCode::OK, body.into(), wants.encoding)))
+    let permit = api.permit(body.len())?;
+    Ok(tag.on(reply::long(body.into(), wants.encoding, permit)))
 }
 
 /// `GET /api/v1/instances/{id}`: the instance as in lists, and its links.
@@ -210,9 +211,9 @@ pub async fn get(
 const LONG: usize = 64 * 1024;
 
 impl Api {
-    /// The right to send a list; a short one needs none, so that look-ups go on when long ones are refused.
-    fn permit(&self, listing: &Listing) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-        if listing.bytes() <= LONG {
+    /// The right to send a list of so many bytes; a short one needs none, so that look-ups go on when long ones are refused.
+    fn permit(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        if bytes <= LONG {
             return Ok(None);
         }
         self.0.full_lists.clone().try_acquire_owned().map(Some).map_err(|_| ApiError::Busy)

@@ -38,11 +38,21 @@ struct ListBody {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// A long text as a body. In pieces, so that nearly all of it has been sent when the last one is asked for.
+struct LongBody {
+    rest: Bytes,
+    /// Counts this body among the long ones until it is sent or given up.
+    _permit: OwnedSemaphorePermit,
+}
+
 /// The body of an answer that has none and whose length means nothing: 204 and 304.
 struct NoBody;
 
 /// Shorter bodies fit into one packet anyway.
 const GZIP_MIN: usize = 860;
+
+/// Length of the pieces that a long text is sent in.
+const PIECE: usize = 64 * 1024;
 
 /// An answer without a body.
 #[must_use]
@@ -63,8 +73,24 @@ pub fn bodiless(status: StatusCode) -> Response {
 /// An answer that is there as a whole.
 #[must_use]
 pub fn whole(status: StatusCode, body: Bytes, encoding: Encoding) -> Response {
+    coded(status, body, encoding, Body::from)
+}
+
+/// The same for a text that may be long. It keeps its permit until it is sent.
+#[must_use]
+pub fn long(body: Bytes, encoding: Encoding, permit: Option<OwnedSemaphorePermit>) -> Response {
+    let Some(permit) = permit else { return whole(StatusCode::OK, body, encoding) };
+    coded(StatusCode::OK, body, encoding, |rest| Body::new(LongBody { rest, _permit: permit }))
+}
+
+fn coded(
+    status: StatusCode,
+    body: Bytes,
+    encoding: Encoding,
+    into_body: impl FnOnce(Bytes) -> Body,
+) -> Response {
     let is_coded = encoding == Encoding::Gzip && GZIP_MIN <= body.len();
-    let mut response = Response::new(Body::from(if is_coded { gzip(&body) } else { body }));
+    let mut response = Response::new(into_body(if is_coded { gzip(&body) } else { body }));
     *response.status_mut() = status;
     if is_coded {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -217,6 +243,30 @@ impl http_body::Body for ListBody {
 
     fn size_hint(&self) -> SizeHint {
         self.frames.remaining().map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+// === impl LongBody ===
+
+impl http_body::Body for LongBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = PIECE.min(self.rest.len());
+        let frame = (piece != 0).then(|| Ok(Frame::data(self.rest.split_to(piece))));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
     }
 }
 

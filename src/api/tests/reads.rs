@@ -168,3 +168,25 @@ async fn long_lists_are_bounded_until_they_are_sent() {
     server.get("/api/v1/instances").await.ok();
     drop(short);
 }
+
+#[tokio::test]
+async fn long_lists_of_names_count_among_the_long_lists() {
+    let limits = Limits { full_lists: 1, ..Limits::default() };
+    let server = Choices { limits, ..Choices::default() }.server();
+    for n in 0..1200 {
+        server.register(&format!("{n:060}"), "h:1", "").await;
+    }
+    let names = server.get("/api/v1/services").await;
+    assert_eq!(names.ok().json()["services"].as_array().map(Vec::len), Some(1200));
+    let gzip = [("accept-encoding", "gzip")];
+    assert_eq!(unzipped(&server.send("GET /api/v1/services", &gzip, "").await), names.json());
+    let request =
+        || Request::builder().uri("/api/v1/services").header("host", "h").body(Body::empty()).unwrap();
+    let held = server.router.clone().oneshot(request()).await.unwrap();
+    assert_eq!(held.headers()["content-length"], *names.body.len().to_string());
+    for list in ["/api/v1/services", "/api/v1/instances"] {
+        assert_eq!(server.get(list).await.refused(503), "Too many lists are being sent", "{list}");
+    }
+    assert_eq!(held.into_body().collect().await.unwrap().to_bytes(), names.body);
+    server.get("/api/v1/services").await.ok();
+}
