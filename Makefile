@@ -72,7 +72,8 @@ test.image: ## the image built, run and stopped by a docker daemon of its own (r
 	bash tests/docker/image.sh
 
 bench: ## measure requests, memory and start beside a bare HTTP server
-	$(STAMP) cargo bench --locked --bench '*'
+	$(STAMP) cargo build --release --locked --bin a8registry
+	cargo bench --locked --bench load -- $(ARGS)
 
 docker: ## image a8-registry:latest
 	$(DOCKER) build $(DOCKER_FLAGS) \

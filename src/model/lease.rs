@@ -226,8 +226,12 @@ impl Clock {
     }
 
     fn follow_time_of_day(&self) {
-        let wall = Timestamp::of_system().0;
-        self.wall_at_zero.store(wall.saturating_sub(self.now().0), Ordering::Relaxed);
+        let wall_at_zero = Timestamp::of_system().0.saturating_sub(self.now().0);
+        // Both clocks are cut to milliseconds, so one of difference is no step. Taking it for one would
+        // show the same heartbeat at two times.
+        if 1 < wall_at_zero.abs_diff(self.wall_at_zero.load(Ordering::Relaxed)) {
+            self.wall_at_zero.store(wall_at_zero, Ordering::Relaxed);
+        }
     }
 }
 

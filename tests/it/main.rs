@@ -3,7 +3,16 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod access_lines;
+mod amalgam8;
+mod hostile;
+mod leases;
+mod limits;
+mod process;
+mod readme;
 mod store_model;
 mod store_races;
+mod support;
 mod swagger;
+mod tenancy;
 mod tidy;
+mod transport;

@@ -1,0 +1,175 @@
+//! The request cases: what is asked, what it may cost, and what a right answer looks like.
+//!
+//! Never: sends anything.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::figure::Figure;
+use crate::server::Logging;
+
+/// Something that `--cases` can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Cost of a request.
+    Case(Case),
+    /// A property of the process.
+    Figure(Figure),
+}
+
+/// A kind of request; in the order of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Case {
+    /// Heartbeat of a random instance.
+    Renew,
+    /// The same on a registry that logs every request.
+    RenewDebug,
+    /// Registration of what is there already, as clients repeat it.
+    Register,
+    /// By turns a registration of something new and its removal.
+    RegisterNew,
+    /// One service with 20 instances.
+    Lookup,
+    /// By turns STARTING and UP.
+    Status,
+    /// Heartbeats of a thousand instances in one request, told for one of them.
+    Batch,
+    /// The names of all services.
+    Names,
+    /// Every instance.
+    List,
+    /// Every instance, compressed.
+    ListGzip,
+    /// Every instance, unchanged since the client last asked.
+    NotModified,
+}
+
+// === impl Case ===
+
+impl Case {
+    /// In the order of the report.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Renew,
+        Self::RenewDebug,
+        Self::Register,
+        Self::RegisterNew,
+        Self::Lookup,
+        Self::Status,
+        Self::Batch,
+        Self::Names,
+        Self::List,
+        Self::ListGzip,
+        Self::NotModified,
+    ];
+
+    /// Instances renewed by one request of [`Case::Batch`].
+    pub(crate) const BATCH: usize = 1_000;
+
+    /// As the command line and the report call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Renew => "renew",
+            Self::RenewDebug => "renew-debug",
+            Self::Register => "register",
+            Self::RegisterNew => "register-new",
+            Self::Lookup => "lookup",
+            Self::Status => "status",
+            Self::Batch => "batch",
+            Self::Names => "names",
+            Self::List => "list",
+            Self::ListGzip => "list-gzip",
+            Self::NotModified => "not-modified",
+        }
+    }
+
+    /// The largest ratio to the bare handler that the design allows at this size.
+    ///
+    /// A list is held against a bare body of 10 MB; its bound is set at 10 k instances and grows with what is listed.
+    pub(crate) fn bound(self, size: usize) -> Option<f64> {
+        let listed = || (10_000 <= size).then(|| size as f64 / 10_000.0);
+        match self {
+            Self::Renew => Some(1.15),
+            Self::Register => Some(1.5),
+            Self::Lookup | Self::Names => Some(1.3),
+            Self::List => listed().map(|times| 0.5 * times),
+            Self::ListGzip => listed().map(|times| times / 6.0),
+            Self::RenewDebug | Self::RegisterNew | Self::Status | Self::Batch | Self::NotModified => None,
+        }
+    }
+
+    /// Whether the case says something at this size; names are bounded for 1 000 services only.
+    pub(crate) fn is_for(self, size: usize) -> bool {
+        self != Self::Names || size == 10_000
+    }
+
+    /// How much the registry logs meanwhile.
+    pub(crate) const fn logging(self) -> Logging {
+        match self {
+            Self::RenewDebug => Logging::Debug,
+            Self::Renew
+            | Self::Register
+            | Self::RegisterNew
+            | Self::Lookup
+            | Self::Status
+            | Self::Batch
+            | Self::Names
+            | Self::List
+            | Self::ListGzip
+            | Self::NotModified => Logging::Info,
+        }
+    }
+
+    /// Connections that ask at once.
+    pub(crate) const fn connections(self) -> usize {
+        if self.is_large() { 4 } else { 32 }
+    }
+
+    /// How many units of work one request is, where the report tells the cost of a unit.
+    pub(crate) const fn units(self) -> usize {
+        match self {
+            Self::Batch => Self::BATCH,
+            Self::Renew
+            | Self::RenewDebug
+            | Self::Register
+            | Self::RegisterNew
+            | Self::Lookup
+            | Self::Status
+            | Self::Names
+            | Self::List
+            | Self::ListGzip
+            | Self::NotModified => 1,
+        }
+    }
+
+    /// Whether the bare server answers with its large body.
+    pub(crate) const fn is_large(self) -> bool {
+        matches!(self, Self::List | Self::ListGzip)
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// The help text of `--cases`.
+    pub(crate) fn help() -> String {
+        let cases = Case::ALL.map(Case::name).join(", ");
+        let figures = Figure::ALL.map(Figure::name).join(", ");
+        format!("What to measure, everything when not given: requests ({cases}) and figures ({figures})")
+    }
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let case = Case::ALL.into_iter().find(|case| case.name() == text).map(Self::Case);
+        let figure = || Figure::ALL.into_iter().find(|figure| figure.name() == text).map(Self::Figure);
+        case.or_else(figure).ok_or_else(|| format!("got {text:?}, wanted one of those that --help lists"))
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,113 @@
+//! Figures that are not the cost of a request: memory, start to ready, size of the binary.
+//!
+//! Never: a judgement that the report does not show the numbers for.
+
+use std::fmt;
+
+/// A property of the registry's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// Resident memory, idle and with every size.
+    Memory,
+    /// From the start of the process to the first "ready", with nothing registered.
+    Start,
+    /// Size of the executable file.
+    Binary,
+}
+
+/// One measured figure, in the unit of its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    /// What it is.
+    pub(crate) name: String,
+    /// How much.
+    pub(crate) value: f64,
+    /// At most, where the design says so.
+    pub(crate) bound: Option<f64>,
+    /// What else to know, or nothing.
+    pub(crate) note: String,
+}
+
+// === impl Figure ===
+
+impl Figure {
+    /// In the order of the report.
+    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Start, Self::Binary];
+
+    /// As the command line calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Start => "start",
+            Self::Binary => "binary",
+        }
+    }
+}
+
+// === impl Measured ===
+
+impl Measured {
+    /// Memory of an empty registry, in MB of 2^20 bytes.
+    pub(crate) fn idle_memory(bytes: u64) -> Self {
+        Self {
+            name: "memory, idle (MB)".into(),
+            value: megabytes(bytes),
+            bound: Some(15.0),
+            note: String::new(),
+        }
+    }
+
+    /// Memory with `size` instances.
+    pub(crate) fn memory(size: usize, bytes: u64, idle: u64) -> Self {
+        let bound = match size {
+            10_000 => Some(40.0),
+            100_000 => Some(120.0),
+            1_000_000 => Some(1024.0),
+            _other => None,
+        };
+        let each = bytes.saturating_sub(idle) as f64 / size as f64;
+        let note = format!("{each:.0} bytes per instance");
+        Self { name: format!("memory, {} (MB)", Count(size)), value: megabytes(bytes), bound, note }
+    }
+
+    /// Memory after all requests of a size; lists and churn leave their traces.
+    pub(crate) fn memory_after_load(size: usize, bytes: u64) -> Self {
+        let name = format!("memory, {} after the load (MB)", Count(size));
+        Self { name, value: megabytes(bytes), bound: None, note: String::new() }
+    }
+
+    /// Median of several starts.
+    pub(crate) fn start(mut millis: Vec<f64>) -> Self {
+        millis.sort_by(f64::total_cmp);
+        let median = millis.get(millis.len() / 2).copied().unwrap_or(f64::NAN);
+        let (first, last) =
+            (millis.first().copied().unwrap_or(median), millis.last().copied().unwrap_or(median));
+        let note = format!("{first:.1} to {last:.1} in {} starts", millis.len());
+        Self { name: "start to ready (ms)".into(), value: median, bound: Some(50.0), note }
+    }
+
+    /// The executable.
+    pub(crate) fn binary(bytes: u64) -> Self {
+        Self { name: "binary (MB)".into(), value: megabytes(bytes), bound: Some(25.0), note: String::new() }
+    }
+}
+
+/// A number of instances as people write it: `10k`, `1m`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count(pub(crate) usize);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count) = *self;
+        let text = match (count % 1_000_000, count % 1_000) {
+            (0, _) => format!("{}m", count / 1_000_000),
+            (_, 0) => format!("{}k", count / 1_000),
+            (_, _) => count.to_string(),
+        };
+        f.pad(&text)
+    }
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

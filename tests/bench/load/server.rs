@@ -1,0 +1,182 @@
+//! A server as a child process: started on a free loopback port, watched, paused, and ended whatever happens.
+//!
+//! Never: outlives its value.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
+use crate::machine::{Cores, TICK};
+
+const READY_WITHIN: Duration = Duration::from_secs(10);
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    started_in: Duration,
+}
+
+/// How much the registry logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logging {
+    /// What an operator acts on.
+    Info,
+    /// Every request too.
+    Debug,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Starts the registry with leases that no run outlives, its log thrown away.
+    pub(crate) fn registry(program: &Path, logging: Logging, cores: &Cores) -> anyhow::Result<Self> {
+        let level = match logging {
+            Logging::Info => "info",
+            Logging::Debug => "debug",
+        };
+        Self::start(cores, |port| {
+            let mut command = Command::new(program);
+            command.args(["--api_address", "127.0.0.1", "--api_port", &port.to_string()]);
+            command.args(["--max_ttl", "24h", "--log_level", level]);
+            command
+        })
+        .with_context(|| format!("the registry {} did not start", program.display()))
+    }
+
+    /// Starts this program as the bare server.
+    pub(crate) fn bare(cores: &Cores) -> anyhow::Result<Self> {
+        let program = std::env::current_exe()?;
+        Self::start(cores, |port| {
+            let mut command = Command::new(&program);
+            command.args(["bare", &port.to_string()]);
+            command
+        })
+        .context("the bare server did not start")
+    }
+
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From before the process was made until its first "ready".
+    pub(crate) const fn started_in(&self) -> Duration {
+        self.started_in
+    }
+
+    /// CPU time of the whole process until now, ended threads included.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        match ClockId::pid_cpu_clock_id(self.pid()).and_then(ClockId::now) {
+            Ok(time) => Ok(time.into()),
+            Err(_) => self.cpu_in_ticks(),
+        }
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
+        Ok(kilobytes.parse::<u64>()? * 1024)
+    }
+
+    /// Stops it from running, so that what it does of its own accord falls into no other server's turn.
+    pub(crate) fn pause(&self) -> anyhow::Result<()> {
+        Ok(kill(self.pid(), Signal::SIGSTOP)?)
+    }
+
+    /// Lets it run again.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
+        Ok(kill(self.pid(), Signal::SIGCONT)?)
+    }
+
+    /// The port is free when it is chosen and may be taken when it is used, so a few are tried.
+    fn start(cores: &Cores, command: impl Fn(u16) -> Command) -> anyhow::Result<Self> {
+        let mut last = None;
+        for _ in 0..3 {
+            match Self::start_once(cores, &command) {
+                Ok(server) => return Ok(server),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("not tried")?)
+    }
+
+    fn start_once(cores: &Cores, command: &impl Fn(u16) -> Command) -> anyhow::Result<Self> {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut command = command(address.port());
+        // The environment could configure it otherwise than the report says.
+        command.env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let begin = Instant::now();
+        let child = cores.as_server(|| command.spawn())??;
+        let mut server = Self { child, address, started_in: Duration::ZERO };
+        while !is_ready(address) {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("it ended at once: {status}");
+            }
+            if READY_WITHIN < begin.elapsed() {
+                bail!("it was not ready within {} s", READY_WITHIN.as_secs());
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+        server.started_in = begin.elapsed();
+        Ok(server)
+    }
+
+    fn cpu_in_ticks(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // The command's name may hold blanks: fields are counted behind it.
+        let (_, fields) = stat.rsplit_once(')').context("no command in stat")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+        Ok(TICK * ticks.sum::<Result<u32, _>>()?)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.has_ended() {
+            return;
+        }
+        // A paused process would not see the other signal.
+        let _ = self.resume();
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        let begin = Instant::now();
+        while !self.has_ended() && begin.elapsed() < ENDS_WITHIN {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(head.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}

@@ -1,0 +1,187 @@
+//! A whole run: which servers are up when, who takes turns with whom, and what goes into the report.
+//!
+//! The bare server lives through the run, the registry is started anew for each size.
+//! Never: stops at a case that fails; the others are still measured, and the exit status tells.
+
+use std::fs;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::case::Case;
+use crate::figure::{Count, Figure, Measured};
+use crate::generator;
+use crate::machine::Cores;
+use crate::options::Options;
+use crate::population::Population;
+use crate::report::{Report, Round, Row};
+use crate::server::{Logging, Server};
+use crate::turn::Turn;
+use crate::workload::{Side, Workload};
+
+const STARTS: usize = 9;
+/// After registering, before memory is read: what the registry frees with a delay is free then.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Runs everything that was asked for and prints the report.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let cores = Cores::divide()?;
+    let session = Session { bare: Server::bare(&cores)?, cores, begin: Instant::now(), options };
+    session.note(if cores.are_apart() {
+        "servers on one core, generator on another"
+    } else {
+        "one core for all"
+    });
+    let mut report = Report::default();
+    session.figures(&mut report)?;
+    for size in session.options.sizes() {
+        session.size(Logging::Info, size, &mut report).await;
+    }
+    if let Some(smallest) = session.options.sizes().into_iter().min() {
+        session.size(Logging::Debug, smallest, &mut report).await;
+    }
+    report.print()?;
+    if let Some(path) = &session.options.json {
+        fs::write(path, report.json()?).with_context(|| format!("can not write {}", path.display()))?;
+    }
+    Ok(if report.has_failures() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+#[derive(Debug)]
+struct Session {
+    options: Options,
+    cores: Cores,
+    bare: Server,
+    begin: Instant,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// What needs no load.
+    fn figures(&self, report: &mut Report) -> anyhow::Result<()> {
+        if self.options.wants_figure(Figure::Binary) {
+            report.figures.push(Measured::binary(fs::metadata(&self.options.registry)?.len()));
+        }
+        if self.options.wants_figure(Figure::Start) {
+            let starts = (0..STARTS).map(|_| {
+                let registry = Server::registry(&self.options.registry, Logging::Info, &self.cores)?;
+                Ok(registry.started_in().as_secs_f64() * 1e3)
+            });
+            report.figures.push(Measured::start(starts.collect::<anyhow::Result<_>>()?));
+        }
+        Ok(())
+    }
+
+    /// Everything at one size and level of logging; what goes wrong is noted, not passed on.
+    async fn size(&self, logging: Logging, size: usize, report: &mut Report) {
+        let wanted = |case: &Case| case.is_for(size) && logging == case.logging();
+        let cases: Vec<Case> = self.options.cases().into_iter().filter(wanted).collect();
+        let with_memory = logging == Logging::Info && self.options.wants_figure(Figure::Memory);
+        if cases.is_empty() && !with_memory {
+            return;
+        }
+        if let Err(error) = self.measure(logging, size, &cases, with_memory, report).await {
+            report.fail(format!("{}: {error:#}", Count(size)));
+        }
+    }
+
+    async fn measure(
+        &self,
+        logging: Logging,
+        size: usize,
+        cases: &[Case],
+        with_memory: bool,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let registry = Server::registry(&self.options.registry, logging, &self.cores)?;
+        tokio::time::sleep(SETTLE / 4).await;
+        let idle = registry.resident()?;
+        self.note(&format!("registering {} instances", Count(size)));
+        let population = Arc::new(generator::preload(registry.address(), Population::new(size)).await?);
+        tokio::time::sleep(SETTLE).await;
+        if with_memory {
+            report.memory(Measured::idle_memory(idle), Measured::memory(size, registry.resident()?, idle));
+        }
+        for case in cases {
+            match self.rounds(*case, &registry, &population).await {
+                Ok(rounds) => report.rows.push(Row::new(*case, size, rounds)),
+                Err(error) => report.fail(format!("{case} at {}: {error:#}", Count(size))),
+            }
+        }
+        if with_memory && !cases.is_empty() {
+            report.figures.push(Measured::memory_after_load(size, registry.resident()?));
+        }
+        Ok(())
+    }
+
+    /// Turn by turn: registry and bare, bare and registry, and so on.
+    async fn rounds(
+        &self,
+        case: Case,
+        registry: &Server,
+        population: &Arc<Population>,
+    ) -> anyhow::Result<Vec<Round>> {
+        let mut rounds = Vec::new();
+        for number in 0..self.options.rounds() {
+            let round = if number % 2 == 0 {
+                let ours = self.turn(Side::Registry, case, registry, population).await?;
+                Round { registry: ours, bare: self.turn(Side::Bare, case, registry, population).await? }
+            } else {
+                let bare = self.turn(Side::Bare, case, registry, population).await?;
+                Round { registry: self.turn(Side::Registry, case, registry, population).await?, bare }
+            };
+            self.note(&format!(
+                "{case} at {}, round {}: {:.2} us, bare {:.2} us, others use {:.0} % and {:.0} % of a core",
+                Count(population.size()),
+                number + 1,
+                round.registry.micros,
+                round.bare.micros,
+                round.registry.foreign * 100.0,
+                round.bare.foreign * 100.0
+            ));
+            rounds.push(round);
+        }
+        Ok(rounds)
+    }
+
+    async fn turn(
+        &self,
+        side: Side,
+        case: Case,
+        registry: &Server,
+        population: &Arc<Population>,
+    ) -> anyhow::Result<Turn> {
+        match side {
+            Side::Registry => self.take(side, case, registry, population).await,
+            Side::Bare => {
+                registry.pause()?;
+                let turn = self.take(side, case, &self.bare, population).await;
+                registry.resume()?;
+                turn
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        side: Side,
+        case: Case,
+        server: &Server,
+        population: &Arc<Population>,
+    ) -> anyhow::Result<Turn> {
+        let length = Duration::from_secs_f64(self.options.secs());
+        let workload = Workload::new(side, case, server.address(), population.clone());
+        if self.options.quick {
+            Turn::take(server, workload, length).await
+        } else {
+            Turn::take_patiently(server, workload, length).await
+        }
+    }
+
+    fn note(&self, text: &str) {
+        eprintln!("[{:5.1} s] {text}", self.begin.elapsed().as_secs_f64());
+    }
+}

@@ -1,0 +1,29 @@
+//! What the chapters share: a registry as a process, a client, certificates and tokens.
+//!
+//! Never: reaches into a module of the product; here it is a program with a port.
+
+pub(crate) mod client;
+pub(crate) mod daemon;
+pub(crate) mod tls;
+pub(crate) mod token;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use client::{Answer, Client, Connection};
+pub(crate) use daemon::{Daemon, Setup};
+
+/// More than anything here takes on a machine that does something else as well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks again and again until there is something.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "did not come to pass: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
