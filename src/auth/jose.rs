@@ -52,7 +52,8 @@ pub(super) struct Twice;
 impl Members {
     /// Reads an object; none when this is something else or a part of it cannot be held.
     pub(super) fn parse(json: &[u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok()
+        // As text first: values that mean nothing would be skipped without a look at their bytes.
+        serde_json::from_str(std::str::from_utf8(json).ok()?).ok()
     }
 
     /// The member of that name.
@@ -171,6 +172,7 @@ mod tests {
         assert_eq!(members.get("c"), Ok(None));
         assert!(Members::parse(b"[]").is_none());
         assert!(Members::parse(b"{").is_none());
+        assert!(Members::parse(b"{\"a\":{\"b\":\"\xff\"}}").is_none());
         assert!(is_json(b"[]") && !is_json(b"{") && !is_json(b"{} {}"));
     }
     #[test]
