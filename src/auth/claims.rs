@@ -3,9 +3,7 @@
 //! Pure: the caller brings the time.
 //! Never: sees a key, a signature, or a token as a whole.
 
-use serde_json::Value;
-
-use super::jose::{Members, Twice};
+use super::jose::{Json, Members, Twice};
 use super::refusal::Refusal;
 use crate::model::Namespace;
 
@@ -54,7 +52,7 @@ impl ClaimRules {
         let Some(wanted) = &self.issuer else { return Ok(()) };
         match claims.get("iss")? {
             None => Err(Refusal::IssuerMissing),
-            Some(iss) if iss.as_str() == Some(wanted) => Ok(()),
+            Some(iss) if iss.as_text() == Some(wanted) => Ok(()),
             Some(_) => Err(Refusal::IssuerOther),
         }
     }
@@ -62,14 +60,17 @@ impl ClaimRules {
     /// `aud` is one text or a list of them.
     fn check_audience(&self, claims: &Members) -> Result<(), Refusal> {
         let Some(wanted) = &self.audience else { return Ok(()) };
-        let aud = claims.get("aud")?.ok_or(Refusal::AudienceMissing)?;
-        let all = aud.as_array().map_or(std::slice::from_ref(aud), Vec::as_slice);
-        if all.iter().any(|one| one.as_str() == Some(wanted)) { Ok(()) } else { Err(Refusal::AudienceOther) }
+        let holds = match claims.get("aud")?.ok_or(Refusal::AudienceMissing)? {
+            Json::Text(aud) => **aud == **wanted,
+            Json::Texts(all) => all.iter().any(|aud| **aud == **wanted),
+            Json::Number(_) | Json::Other => false,
+        };
+        if holds { Ok(()) } else { Err(Refusal::AudienceOther) }
     }
 
     fn namespace(&self, claims: &Members) -> Result<Namespace, Refusal> {
         let claim = claims.get(&self.namespace)?.ok_or(Refusal::NamespaceMissing)?;
-        match claim.as_str() {
+        match claim.as_text() {
             None => Err(Refusal::NamespaceNotText),
             Some("") => Err(Refusal::NamespaceEmpty),
             Some(name) => name.parse().map_err(|_| Refusal::NamespaceTooLong),
@@ -84,8 +85,8 @@ impl From<Twice> for Refusal {
 }
 
 /// Whole seconds of a number of any size; what is beyond the range is its end.
-fn seconds(value: &Value) -> Option<i64> {
-    let Value::Number(number) = value else { return None };
+fn seconds(value: &Json) -> Option<i64> {
+    let Json::Number(number) = value else { return None };
     match (number.as_i64(), number.is_u64()) {
         (Some(whole), _) => Some(whole),
         (None, true) => Some(i64::MAX),

@@ -163,7 +163,7 @@ fn check_signature(header: &[u8], parts: &Parts<'_>, keys: &[Arc<Key>]) -> Resul
     let header = Members::parse(header).ok_or(Refusal::HeaderUnreadable)?;
     let text = |name| match header.get(name) {
         Ok(None) => Ok(None),
-        Ok(Some(value)) => value.as_str().map(Some).ok_or(Refusal::HeaderUnreadable),
+        Ok(Some(value)) => value.as_text().map(Some).ok_or(Refusal::HeaderUnreadable),
         Err(_) => Err(Refusal::HeaderUnreadable),
     };
     let (alg, kid) = (text("alg")?.ok_or(Refusal::AlgMissing)?, text("kid")?);
