@@ -193,7 +193,9 @@ impl fmt::Display for Given<'_> {
             Self::Null => f.write_str("null"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Whole(number) => write!(f, "the number {number}"),
-            Self::Number(number) if number.abs() < 1e15 => write!(f, "the number {number}"),
+            Self::Number(number) if *number == 0.0 || (1e-6..1e15).contains(&number.abs()) => {
+                write!(f, "the number {number}")
+            }
             // The plain notation of a double can have 300 digits.
             Self::Number(number) => write!(f, "the number {number:e}"),
             Self::Text(text) => write!(f, "the text {:?}", excerpt(text)),

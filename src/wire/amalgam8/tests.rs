@@ -87,6 +87,7 @@ fn wrong_types_are_named_with_their_field() {
         (r#""ttl":-0"#, "ttl is the number -0,"),
         (r#""ttl":1.5"#, "ttl is the number 1.5,"),
         (r#""ttl":40.0"#, "ttl is the number 40,"),
+        (r#""ttl":-5e-324"#, "ttl is the number -5e-324,"),
         (r#""ttl":1e1"#, "ttl is the number 10,"),
         (r#""ttl":4294967296"#, "ttl is the number 4294967296,"),
         (r#""ttl":1e300"#, "ttl is the number 1e300,"),
