@@ -13,6 +13,7 @@ mod select;
 mod slots;
 mod tree;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -374,11 +375,8 @@ fn add_fitting(listing: &mut Listing, criteria: &Criteria, chunk: &Arc<Chunk>, r
     listing.add(chunk, begin..rows.end);
 }
 
-/// A number that no other directory has, here or in another process.
+/// A number that no other directory has, here or in another process. The standard library's keys come from
+/// the system and cost nothing; a generator for secrets would take tens of milliseconds to start.
 fn random() -> u64 {
-    let mut bytes = [0; 8];
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => u64::from_le_bytes(bytes),
-        Err(_) => std::hash::BuildHasher::hash_one(&foldhash::quality::RandomState::default(), 0),
-    }
+    RandomState::new().hash_one(0)
 }

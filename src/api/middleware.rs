@@ -4,6 +4,7 @@
 //! Never: decides anything about a request, or shows a path as sent; a path can hold a token.
 
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -309,11 +310,14 @@ impl Access {
 
 impl RequestIds {
     fn new() -> Self {
-        let mut name = [0; 10];
-        // Without randomness the ids of two processes may look alike, which only people would mind.
-        let _ = aws_lc_rs::rand::fill(&mut name);
-        let name =
-            name.map(|byte| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[usize::from(byte % 52)]);
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        // Ten letters are 57 bits of the number.
+        let mut random = RandomState::new().hash_one(0);
+        let name = std::array::from_fn(|_| {
+            let letter = letters[usize::try_from(random % 52).unwrap_or_default()];
+            random /= 52;
+            letter
+        });
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let start_nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
         Self { name, start: Instant::now(), start_nanos, count: AtomicU64::new(0) }

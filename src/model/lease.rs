@@ -193,7 +193,7 @@ impl Default for Clock {
 
 impl Clock {
     /// Longest time between two ticks that counts as time; more than any ordinary delay of a task.
-    pub const PATIENCE: Duration = Duration::from_secs(2);
+    pub const PATIENCE: Duration = Duration::from_secs(1);
 
     /// The present.
     #[must_use]
@@ -274,12 +274,12 @@ mod tests {
         let pass = |millis| tokio::time::advance(Duration::from_millis(millis));
         pass(10_000).await;
         assert_eq!((clock.now(), clock.tick()), (Moment(10_000), Duration::ZERO));
-        pass(1_999).await;
-        assert_eq!((clock.now(), clock.tick()), (Moment(11_999), Duration::ZERO));
+        pass(999).await;
+        assert_eq!((clock.now(), clock.tick()), (Moment(10_999), Duration::ZERO));
         pass(60_000).await;
-        assert_eq!((clock.now(), clock.tick()), (Moment(13_999), Duration::from_secs(58)));
+        assert_eq!((clock.now(), clock.tick()), (Moment(11_999), Duration::from_secs(59)));
         pass(1).await;
-        assert_eq!(clock.now(), Moment(14_000));
+        assert_eq!(clock.now(), Moment(12_000));
     }
 
     #[test]

@@ -94,12 +94,12 @@ fn what_is_not_renewed_leaves_every_read_in_time_and_never_early() {
         sleep(Duration::from_millis(5));
         late = late.max(round.elapsed());
     }
-    for Leased { id, begun: [before, after], seen, missed } in &leased {
+    for (number, Leased { id, begun: [before, after], seen, missed }) in leased.iter().enumerate() {
         let longest = TTL + GRACE + late;
         assert!(seen.duration_since(*after) <= longest, "{id}: {:?}, {late:?} late", *seen - *after);
         let gone = missed.expect("it is gone").duration_since(*before);
         assert!(TTL <= gone + ROUNDING, "{id} was gone after {gone:?}");
-        daemon.logged(&format!("instance {id} of s"));
+        daemon.logged(&format!("instance {id} of s{number} expired"));
     }
     assert!(daemon.log().lines().filter(|line| line.contains(" expired")).count() == leased.len());
     daemon.until_metric("a8_expirations_total", 5.0);

@@ -2,7 +2,6 @@
 //!
 //! Never: looks inside a module; what is tested here goes through a public door.
 
-mod access_lines;
 mod amalgam8;
 mod hostile;
 mod leases;

@@ -326,6 +326,35 @@ fn requests_have_lines_at_debug_and_only_audited_ones_at_info() {
 }
 
 #[test]
+fn an_access_line_tells_the_route_and_the_answer_and_never_the_path() {
+    let daemon = Daemon::start("--log_level debug");
+    let client = daemon.client();
+    let asked = [
+        (
+            client.bearer("default").put("/api/v1/instances/some-id/heartbeat?x=hidden", ""),
+            &["route=\"/api/v1/instances/{id}/heartbeat\" status=410", "namespace=default ", "method=PUT "][..],
+        ),
+        (
+            client.bearer("hidden").get("/api/v1/services/some-id"),
+            &["route=\"/api/v1/services/{name}\" status=401", "namespace= ", "method=GET "],
+        ),
+        (client.get("/some-id/hidden"), &["route=\"(none)\" status=404", "namespace= "]),
+    ];
+    let log = daemon.stop().stderr;
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("module=ACCESS")).collect();
+    assert_eq!(lines.len(), asked.len(), "{log}");
+    for ((answer, wanted), line) in asked.iter().zip(lines) {
+        let bytes = format!("byteswritten={} ", answer.body.len());
+        for wanted in
+            wanted.iter().chain(&[answer.header("request_id"), &bytes, "client=127.0.0.1 ", "elapsedtime="])
+        {
+            assert!(line.contains(wanted), "{wanted} in {line}");
+        }
+        assert!(!line.contains("hidden") && !line.contains("some-id"), "{line}");
+    }
+}
+
+#[test]
 fn no_secret_is_written_anywhere() {
     const KEY: &str = "sEcReT-of-thirty-two-bytes-or-more";
     let flags = "--auth_mode jwt --log_level debug --ops_token sEcReT-operators --jwt_audience=";
