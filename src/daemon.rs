@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
 use crate::auth::{Authentication, KeyReload};
 use crate::config::{CapacityConfig, Config, ListenConfig, OpsConfig, StoreConfig, Timeouts};
-use crate::directory::LogLimits;
+use crate::directory::{LeaseRules, LogLimits};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
 use crate::registry::{Registry, RegistryMetrics};
@@ -199,6 +199,7 @@ fn memory_config(capacity: &CapacityConfig) -> MemoryConfig {
         namespace_capacity: *instances,
         max_namespaces: *namespaces,
         change_log: LogLimits { size: *changes, age: *change_age },
+        leases: LeaseRules::default(),
     }
 }
 

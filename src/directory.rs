@@ -4,14 +4,20 @@
 //! next. A renewal touches a slot and nothing else.
 //! Never: decides who may write, waits for anybody, or holds a lock while encoding, compressing or sending.
 
+mod applications;
 mod changes;
 mod chunk;
+mod delta;
 mod gzip;
+mod history;
 mod index;
 mod listing;
+mod preservation;
+mod roster;
 mod select;
 mod slots;
 mod tree;
+mod writing;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -20,17 +26,23 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::model::{Clock, Instance, Moment};
+use crate::model::{Clock, Instance, Status, Timestamp};
 use crate::wire::encoded::{Encoded, quoted};
 use changes::ChangeLog;
-use chunk::{Chunk, Edit};
-use index::{Entry, Index};
+use chunk::Chunk;
+use delta::DeltaCache;
+use history::Events;
+use index::Index;
+use preservation::Pulse;
 use select::Criteria;
 use tree::Tree;
 
+pub use applications::{Applications, Pages, Wanted};
 pub use changes::{Cause, Change, Delta, LogLimits, Op, Revision, Tag};
 pub use gzip::gzip;
+pub use history::History;
 pub use listing::{Encoding, Frames, Listing};
+pub use preservation::{LeaseRules, Preservation};
 pub use select::{Fields, Selector, Shown};
 pub use slots::{Due, Slot, Slots};
 
@@ -45,6 +57,18 @@ pub struct Directory {
     index: Index,
     snapshot: ArcSwap<Snapshot>,
     writer: Mutex<Writer>,
+    rules: LeaseRules,
+    pulse: Pulse,
+    deltas: DeltaCache,
+}
+
+/// A living instance and when its lease was last renewed.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// When its lease was last renewed.
+    pub renewed: Timestamp,
 }
 
 /// Everything at one revision.
@@ -52,12 +76,15 @@ pub struct Directory {
 struct Snapshot {
     revision: Revision,
     instances: usize,
+    /// Instances in each status, in the order of [`Status::ALL`].
+    counts: [usize; Status::ALL.len()],
     tree: Tree,
 }
 
 #[derive(Debug)]
 struct Writer {
     log: ChangeLog,
+    events: Events,
     /// Dropped by its store; nothing may be written any more.
     is_closed: bool,
 }
@@ -87,7 +114,13 @@ pub enum Placed {
 impl Directory {
     /// An empty directory whose slots are marked with `number`.
     #[must_use]
-    pub fn new(number: u32, slots: Arc<Slots>, clock: Arc<Clock>, limits: LogLimits) -> Self {
+    pub fn new(
+        number: u32,
+        slots: Arc<Slots>,
+        clock: Arc<Clock>,
+        limits: LogLimits,
+        rules: LeaseRules,
+    ) -> Self {
         Self {
             epoch: random(),
             number,
@@ -95,14 +128,21 @@ impl Directory {
             slots,
             index: Index::default(),
             snapshot: ArcSwap::default(),
-            writer: Mutex::new(Writer { log: ChangeLog::new(limits), is_closed: false }),
+            writer: Mutex::new(Writer {
+                log: ChangeLog::new(limits),
+                events: Events::default(),
+                is_closed: false,
+            }),
+            rules,
+            pulse: Pulse::default(),
+            deltas: DeltaCache::default(),
         }
     }
 
     /// An empty directory for the readers of namespaces that do not exist.
     #[must_use]
     pub fn vacant(clock: Arc<Clock>) -> Self {
-        Self::new(0, Arc::default(), clock, LogLimits::default())
+        Self::new(0, Arc::default(), clock, LogLimits::default(), LeaseRules::default())
     }
 
     // --- reading ---
@@ -206,154 +246,6 @@ impl Directory {
     #[must_use]
     pub fn since(&self, revision: Revision) -> Delta {
         self.writer.lock().log.since(revision)
-    }
-
-    // --- writing: for the store that owns the leases ---
-
-    /// Adds an instance, or puts it in the place of the one with its id, and begins its lease. At most
-    /// `capacity` instances are held; replacing is always allowed.
-    ///
-    /// # Errors
-    /// When the directory is full or was closed.
-    pub fn place(
-        &self,
-        instance: &Arc<Instance>,
-        capacity: Option<usize>,
-        cause: Cause,
-    ) -> Result<Placed, Refusal> {
-        let now = self.clock.now();
-        let renewed = self.index.with(instance.id.as_str(), |entry| {
-            entry.instance.same_content(instance) && self.slots.renew(entry.slot, now, instance.ttl)
-        });
-        if renewed == Some(true) {
-            return Ok(Placed::Renewed);
-        }
-        let encoded = Encoded::of(instance, self.clock.time_of_day(now));
-
-        let mut writer = self.writer.lock();
-        let before = self.index.with(instance.id.as_str(), Entry::clone);
-        match (&before, capacity) {
-            _ if writer.is_closed => return Err(Refusal::Closed),
-            (None, Some(capacity)) if capacity <= self.len() => return Err(Refusal::Full),
-            _ => {}
-        }
-        let new_slot = || self.slots.take(self.number, self.index.hash(instance.id.as_str()), now);
-        let slot = before.as_ref().map_or_else(new_slot, |before| before.slot);
-        self.put(slot, instance, now);
-        let mut edits = vec![Edit::Put(slot, encoded)];
-        if let Some(before) = &before
-            && before.instance.service != instance.service
-        {
-            edits.push(Edit::removal(&before.instance));
-        }
-        self.publish(&mut writer, edits, now, cause, vec![(Op::Put, instance.clone())]);
-        Ok(if before.is_some() { Placed::Replaced } else { Placed::New })
-    }
-
-    /// Begins a lease anew; false when no living instance has this id.
-    pub fn renew(&self, id: &str, now: Moment) -> bool {
-        self.index.with(id, |entry| self.slots.renew(entry.slot, now, entry.instance.ttl)).unwrap_or(false)
-    }
-
-    /// Puts what `change` makes of the living instance with this id in its place, and begins its lease
-    /// anew. The id and the service must stay.
-    pub fn update(
-        &self,
-        id: &str,
-        cause: Cause,
-        change: impl Fn(&Instance) -> Instance,
-    ) -> Option<Arc<Instance>> {
-        loop {
-            let now = self.clock.now();
-            let before = self.living(id, now)?;
-            let instance = Arc::new(change(&before.instance));
-            if instance.same_content(&before.instance) {
-                if self.renew(id, now) {
-                    return Some(before.instance);
-                }
-                continue; // It went, or changed, just now: look again.
-            }
-            let encoded = Encoded::of(&instance, self.clock.time_of_day(now));
-            let mut writer = self.writer.lock();
-            let is_same = |entry: &Entry| Arc::ptr_eq(&entry.instance, &before.instance);
-            if self.index.with(id, is_same) == Some(true) {
-                self.put(before.slot, &instance, now);
-                let edits = vec![Edit::Put(before.slot, encoded)];
-                self.publish(&mut writer, edits, now, cause, vec![(Op::Put, instance.clone())]);
-                return Some(instance);
-            }
-        }
-    }
-
-    /// Removes the living instance with this id.
-    pub fn remove(&self, id: &str, cause: Cause) -> Option<Arc<Instance>> {
-        let now = self.clock.now();
-        let mut writer = self.writer.lock();
-        let gone = self.index.remove(id, |entry| !self.slots.is_due(entry.slot, now))?;
-        let instance = gone.instance.clone();
-        self.publish_removals(&mut writer, vec![gone], now, cause);
-        Some(instance)
-    }
-
-    /// Removes those of these instances whose lease has run out by now; answers with what is gone.
-    pub fn expire(&self, due: &[Due], now: Moment) -> Vec<Arc<Instance>> {
-        let mut writer = self.writer.lock();
-        let is_due = |entry: &Entry| self.slots.is_due(entry.slot, now);
-        let gone: Vec<_> =
-            due.iter().filter_map(|due| self.index.remove_row(due.hash, due.row, is_due)).collect();
-        let instances = gone.iter().map(|entry| entry.instance.clone()).collect();
-        self.publish_removals(&mut writer, gone, now, Cause::Expiry);
-        instances
-    }
-
-    /// Forgets changes that are too old; tells when the next one will be.
-    pub fn compact(&self, now: Moment) -> Option<Moment> {
-        self.writer.lock().log.compact(now)
-    }
-
-    /// Closes the directory for good when it holds nothing: no instance and no change.
-    pub fn close_when_empty(&self, now: Moment) -> bool {
-        let mut writer = self.writer.lock();
-        writer.is_closed = self.is_empty() && writer.log.compact(now).is_none();
-        writer.is_closed
-    }
-
-    fn living(&self, id: &str, now: Moment) -> Option<Entry> {
-        self.index.with(id, Entry::clone).filter(|entry| !self.slots.is_due(entry.slot, now))
-    }
-
-    fn put(&self, slot: Slot, instance: &Arc<Instance>, now: Moment) {
-        let ttl = instance.status.expires().then_some(instance.ttl);
-        self.index.put(slot, instance.clone(), || self.slots.lease(slot, now, ttl));
-    }
-
-    fn publish_removals(&self, writer: &mut Writer, gone: Vec<Entry>, now: Moment, cause: Cause) {
-        if gone.is_empty() {
-            return;
-        }
-        let edits = gone.iter().map(|entry| Edit::removal(&entry.instance)).collect();
-        let changes = gone.iter().map(|entry| (Op::Remove, entry.instance.clone())).collect();
-        self.publish(writer, edits, now, cause, changes);
-        for entry in gone {
-            self.slots.give_back(entry.slot);
-        }
-    }
-
-    fn publish(
-        &self,
-        writer: &mut Writer,
-        mut edits: Vec<Edit>,
-        now: Moment,
-        cause: Cause,
-        changes: Vec<(Op, Arc<Instance>)>,
-    ) {
-        edits.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-        for (op, instance) in changes {
-            writer.log.push(now, op, cause, instance);
-        }
-        let tree = self.snapshot.load().tree.edited(&edits);
-        let snapshot = Snapshot { revision: writer.log.newest(), instances: self.index.len(), tree };
-        self.snapshot.store(Arc::new(snapshot));
     }
 }
 

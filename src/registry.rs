@@ -2,15 +2,19 @@
 //!
 //! Never: knows a protocol, or which store it has.
 
+mod forward;
 mod metrics;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::directory::Directory;
-use crate::model::{Clock, Instance, InstanceId, Namespace, Registration, Status, TtlLimits};
-use crate::store::{Census, Registered, Store, Update};
+use crate::model::{
+    Clock, Instance, InstanceId, Namespace, Origin, Registration, Status, Timestamp, TtlLimits, Update,
+};
+use crate::store::{Census, Registered, Store};
 
 pub use crate::store::{Answer, StoreError};
+pub use forward::{Forward, Forwarded};
 pub use metrics::RegistryMetrics;
 
 /// What handlers call; cheap to clone.
@@ -24,6 +28,33 @@ struct Inner {
     ttl: TtlLimits,
     /// What readers of a namespace see that nobody has written to.
     vacant: Arc<Directory>,
+    forward: OnceLock<Arc<dyn Forward>>,
+}
+
+/// A renewal by the Eureka API.
+#[derive(Debug, Clone, Copy)]
+pub struct Beat<'a> {
+    /// The application's name in any letter case.
+    pub application: &'a str,
+    /// The id within the application.
+    pub id: &'a str,
+    /// The version of the document that the caller has.
+    pub dirty_at: Option<Timestamp>,
+    /// The override that a peer has.
+    pub overridden: Option<Status>,
+    /// Who renews.
+    pub origin: Origin,
+}
+
+/// What a renewal by the Eureka API came to.
+#[derive(Debug, Clone)]
+pub enum Beaten {
+    /// The lease goes on.
+    Renewed,
+    /// There is no such instance, or the caller knows a newer one: it has to register.
+    MustRegister,
+    /// A peer's copy is older; this is ours.
+    PeerIsBehind(Arc<Instance>),
 }
 
 /// A lease that was granted.
@@ -44,27 +75,42 @@ impl Registry {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, ttl: TtlLimits) -> Self {
         let vacant = Arc::new(Directory::vacant(clock.clone()));
-        Self(Arc::new(Inner { store, clock, ttl, vacant }))
+        Self(Arc::new(Inner { store, clock, ttl, vacant, forward: OnceLock::new() }))
     }
 
     /// Registers or replaces an instance.
     ///
     /// # Errors
     /// When the namespace, or the number of namespaces, is at its limit.
-    pub async fn register(&self, namespace: &Namespace, asked: Registration) -> Result<Granted, StoreError> {
+    pub async fn register(
+        &self,
+        namespace: &Namespace,
+        asked: Registration,
+        origin: Origin,
+    ) -> Result<Granted, StoreError> {
         let ttl = self.0.ttl.grant(asked.ttl);
         let now = self.0.clock.time_of_day(self.0.clock.now());
-        let service = asked.service.clone();
-        let Registered { id, changed } = self.0.store.register(namespace, asked.grant(ttl, now)).await?;
+        let registered = self.0.store.register(namespace, asked.grant(ttl, now), origin).await?;
+        let Registered { instance, changed } = registered;
         if changed {
+            let Instance { id, service, .. } = &*instance;
             tracing::info!(%namespace, %service, instance = %id, "instance {id} of {service} registered");
         }
-        Ok(Granted { id, ttl, changed })
+        self.forward(namespace, origin, || match changed {
+            true => Forwarded::Register(instance.clone()),
+            false => Forwarded::Renew(instance.clone()),
+        });
+        Ok(Granted { id: instance.id.clone(), ttl: instance.ttl, changed })
     }
 
     /// Begins a lease anew; fails when no living instance has this id.
     #[must_use]
     pub fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>> {
+        if self.forwards(namespace)
+            && let Some(instance) = self.directory(namespace).get(id)
+        {
+            self.forward(namespace, Origin::Client, || Forwarded::Renew(instance));
+        }
         self.0.store.renew(namespace, id)
     }
 
@@ -77,22 +123,30 @@ impl Registry {
         namespace: &Namespace,
         ids: &[Box<str>],
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        if self.forwards(namespace) {
+            let directory = self.directory(namespace);
+            for instance in ids.iter().filter_map(|id| directory.get(id)) {
+                self.forward(namespace, Origin::Client, || Forwarded::Renew(instance));
+            }
+        }
         self.0.store.renew_many(namespace, ids).await
     }
 
-    /// Sets the status of a living instance; counts as a renewal.
+    /// Changes a living instance; counts as a renewal. Answers with the instance as it is now.
     ///
     /// # Errors
-    /// When no living instance has this id.
-    pub async fn set_status(
+    /// When no living instance has this id, or it would break a rule.
+    pub async fn update(
         &self,
         namespace: &Namespace,
         id: &str,
-        status: Status,
+        update: Update,
+        origin: Origin,
     ) -> Result<Arc<Instance>, StoreError> {
-        let instance = self.0.store.update(namespace, id, Update::Status(status)).await?;
-        let service = &instance.service;
+        let instance = self.0.store.update(namespace, id, update.clone(), origin).await?;
+        let Instance { service, status, .. } = &*instance;
         tracing::info!(%namespace, %service, instance = %id, %status, "instance {id} of {service} is now {status}");
+        self.forward(namespace, origin, || Forwarded::of_update(&instance, &update));
         Ok(instance)
     }
 
@@ -100,11 +154,50 @@ impl Registry {
     ///
     /// # Errors
     /// When no living instance has this id.
-    pub async fn deregister(&self, namespace: &Namespace, id: &str) -> Result<Arc<Instance>, StoreError> {
-        let instance = self.0.store.deregister(namespace, id).await?;
+    pub async fn deregister(
+        &self,
+        namespace: &Namespace,
+        id: &str,
+        origin: Origin,
+    ) -> Result<Arc<Instance>, StoreError> {
+        let instance = self.0.store.deregister(namespace, id, origin).await?;
         let service = &instance.service;
         tracing::info!(%namespace, %service, instance = %id, "instance {id} of {service} deregistered");
+        self.forward(namespace, origin, || Forwarded::Deregister(instance.clone()));
         Ok(instance)
+    }
+
+    /// The id of what Eureka's clients know as `id` in this application, its name in any letter case.
+    /// There may be no instance with it.
+    #[must_use]
+    pub fn id_of(&self, namespace: &Namespace, application: &str, id: &str) -> InstanceId {
+        let found = self.directory(namespace).resolve(application, id);
+        found.unwrap_or_else(|| InstanceId::of_application(application, id))
+    }
+
+    /// A renewal by the Eureka API (spec eureka section 1.8).
+    #[must_use]
+    pub fn beat(&self, namespace: &Namespace, beat: &Beat<'_>) -> Answer<Result<Beaten, StoreError>> {
+        let _ = (namespace, beat);
+        todo!()
+    }
+
+    fn forwards(&self, namespace: &Namespace) -> bool {
+        self.0.forward.get().is_some_and(|forward| forward.wants(namespace))
+    }
+
+    fn forward(&self, namespace: &Namespace, origin: Origin, write: impl FnOnce() -> Forwarded) {
+        if let (Origin::Client, Some(forward)) = (origin, self.0.forward.get())
+            && forward.wants(namespace)
+        {
+            forward.offer(write());
+        }
+    }
+
+    /// Has clients' writes sent on from now on; once for a registry.
+    pub fn forward_to(&self, forward: Arc<dyn Forward>) {
+        let is_first = self.0.forward.set(forward).is_ok();
+        debug_assert!(is_first, "writes are forwarded by one");
     }
 
     /// Everything there is to read of a namespace. Reading never makes a namespace.

@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use crate::directory::Directory;
-use crate::model::{Instance, InstanceId, Namespace, Status};
+use crate::model::{Instance, Invalid, Namespace, Origin, Update};
 
 /// A store's answer: there at once (memory), or after a wait (another process). A store in memory
 /// allocates nothing to give it.
@@ -25,8 +25,13 @@ pub type Answer<T> = Either<Ready<T>, BoxFuture<'static, T>>;
 /// Where registrations are written and leases are kept.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Registers or replaces an instance and begins its lease. Repeating what is registered already
-    /// is a renewal.
-    fn register(&self, namespace: &Namespace, instance: Instance) -> Answer<Result<Registered, StoreError>>;
+    /// is a renewal; what takes the place of what is [`Instance::succeeding`]'s to say.
+    fn register(
+        &self,
+        namespace: &Namespace,
+        instance: Instance,
+        origin: Origin,
+    ) -> Answer<Result<Registered, StoreError>>;
 
     /// Begins the leases of these instances anew; one result for each, in order. One id costs no allocation.
     fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>>;
@@ -44,10 +49,16 @@ pub trait Store: Send + Sync + fmt::Debug {
         namespace: &Namespace,
         id: &str,
         update: Update,
+        origin: Origin,
     ) -> Answer<Result<Arc<Instance>, StoreError>>;
 
     /// Ends a lease. Answers with the instance that was.
-    fn deregister(&self, namespace: &Namespace, id: &str) -> Answer<Result<Arc<Instance>, StoreError>>;
+    fn deregister(
+        &self,
+        namespace: &Namespace,
+        id: &str,
+        origin: Origin,
+    ) -> Answer<Result<Arc<Instance>, StoreError>>;
 
     /// Everything there is to read of a namespace; none when nobody has written to it.
     fn directory(&self, namespace: &Namespace) -> Option<Arc<Directory>>;
@@ -88,18 +99,11 @@ struct Reason {
     reason: &'static str,
 }
 
-/// One change of a living instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Update {
-    /// The status that a client or an operator sets.
-    Status(Status),
-}
-
 /// What became of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
-    /// The id under which the instance is known.
-    pub id: InstanceId,
+    /// The instance as it is now.
+    pub instance: Arc<Instance>,
     /// Whether anything but the lease changed.
     pub changed: bool,
 }
@@ -116,6 +120,9 @@ pub enum StoreError {
         /// `--namespace_capacity`
         capacity: usize,
     },
+    /// What the instance would become breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The store holds as many namespaces as it may.
     #[error("there are {max} namespaces, which is the most that are allowed")]
     TooManyNamespaces {
@@ -145,6 +152,7 @@ impl StoreMetrics {
             StoreError::NoSuchInstance => "no_such_instance",
             StoreError::NamespaceFull { .. } => "namespace_full",
             StoreError::TooManyNamespaces { .. } => "too_many_namespaces",
+            StoreError::Invalid(_) => "invalid",
         };
         self.refusals.get_or_create(&Reason { reason }).inc();
         error

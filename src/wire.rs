@@ -5,5 +5,6 @@
 
 pub mod amalgam8;
 pub mod encoded;
+pub mod eureka;
 pub mod lenient;
 pub mod record;

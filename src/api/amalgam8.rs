@@ -18,7 +18,7 @@ use super::origin::Base;
 use super::reply::{self, EntityTag, Wants};
 use super::{Api, ApiError, Tenant, path, query};
 use crate::directory::{Directory, Encoding, Listing, Selector, Shown};
-use crate::model::{Namespace, Registration, Status};
+use crate::model::{Namespace, Origin, Registration, Status, Update};
 use crate::registry::StoreError;
 use crate::wire::amalgam8::{
     RegisteredBody, RegistrationBody, RenewalResult, RenewalResults, RenewalsBody, StatusBody, StatusSetBody,
@@ -37,8 +37,11 @@ pub async fn register(
     let body = body::read(body, api.limits().body, api.limits().body_deadline).await?;
     let asked = RegistrationBody::from_json(&body).map_err(|e| ApiError::Unreadable(Doing::Register, e))?;
     let asked = Registration::try_from(asked)?;
-    let granted =
-        api.registry().register(&namespace, asked).await.map_err(|e| ApiError::Store(Doing::Register, e))?;
+    let granted = api
+        .registry()
+        .register(&namespace, asked, Origin::Client)
+        .await
+        .map_err(|e| ApiError::Store(Doing::Register, e))?;
     let links = base.links(granted.id.as_str());
     let answer = RegisteredBody { id: granted.id.as_str(), ttl: granted.ttl.as_secs(), links: &links };
     let mut response = reply::whole(StatusCode::CREATED, answer.to_json().into(), wants.encoding);
@@ -99,7 +102,7 @@ pub async fn set_status(
     };
     let word = word.filter(|word| !word.is_empty()).ok_or(ApiError::StatusMissing)?;
     let status = Status::from_amalgam8(&word)?;
-    let instance = api.registry().set_status(&namespace, &id, status).await;
+    let instance = api.registry().update(&namespace, &id, Update::Status(status), Origin::Client).await;
     let instance = instance.map_err(|e| ApiError::Store(Doing::SetStatus, e))?;
     let answer = StatusSetBody { id: instance.id.as_str(), status: instance.status.as_str() };
     Ok(reply::whole(StatusCode::OK, json(&answer), wants.encoding))
@@ -113,7 +116,10 @@ pub async fn deregister(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let id = path::instance_id(&uri)?;
-    api.registry().deregister(&namespace, &id).await.map_err(|e| ApiError::Store(Doing::Deregister, e))?;
+    api.registry()
+        .deregister(&namespace, &id, Origin::Client)
+        .await
+        .map_err(|e| ApiError::Store(Doing::Deregister, e))?;
     Ok(reply::empty(StatusCode::OK))
 }
 

@@ -269,6 +269,7 @@ pub fn status_of(why: &StoreError) -> StatusCode {
     match why {
         StoreError::NoSuchInstance => StatusCode::GONE,
         StoreError::NamespaceFull { .. } | StoreError::TooManyNamespaces { .. } => StatusCode::FORBIDDEN,
+        StoreError::Invalid(_) => StatusCode::BAD_REQUEST,
     }
 }
 

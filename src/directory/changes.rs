@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Instance, Moment};
+use super::slots::Slot;
+use crate::model::{Instance, Moment, Origin};
 
 /// How many visible changes a namespace has had since its directory was made.
 pub type Revision = u64;
@@ -36,6 +37,8 @@ pub struct Change {
     pub at: Moment,
     /// The instance as it is now, or as it was when it went.
     pub instance: Arc<Instance>,
+    /// Where its lease is, or was.
+    pub(super) slot: Slot,
 }
 
 /// What happened to an instance.
@@ -52,8 +55,21 @@ pub enum Op {
 pub enum Cause {
     /// A client asked for it.
     Client,
+    /// Another server had it from its client.
+    Peer,
     /// A lease ran out.
     Expiry,
+}
+
+// === impl Cause ===
+
+impl From<Origin> for Cause {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Client => Self::Client,
+            Origin::Peer => Self::Peer,
+        }
+    }
 }
 
 /// Bounds of a change log.
@@ -83,6 +99,8 @@ pub(super) struct ChangeLog {
     bytes: usize,
     /// The newest revision, also when the log is empty.
     newest: Revision,
+    /// When the newest change was made that was forgotten before its age.
+    lost: Option<Moment>,
 }
 
 /// What a change may take on average when there are as many as are kept; usual ones take half of it.
@@ -107,21 +125,29 @@ impl Default for LogLimits {
 
 impl ChangeLog {
     pub(super) fn new(limits: LogLimits) -> Self {
-        Self { limits, changes: VecDeque::new(), bytes: 0, newest: 0 }
+        Self { limits, changes: VecDeque::new(), bytes: 0, newest: 0, lost: None }
     }
 
     pub(super) fn newest(&self) -> Revision {
         self.newest
     }
 
-    /// Logs a change; its revision is the one after the newest.
-    pub(super) fn push(&mut self, at: Moment, op: Op, cause: Cause, instance: Arc<Instance>) {
+    /// Logs a change; its revision is the one after the newest, whatever it says.
+    pub(super) fn push(&mut self, change: Change) {
         self.newest += 1;
-        self.bytes += weight(&instance);
-        self.changes.push_back(Change { revision: self.newest, op, cause, at, instance });
+        self.bytes += weight(&change.instance);
+        self.changes.push_back(Change { revision: self.newest, ..change });
         while self.limits.size < self.changes.len() || self.limits.bytes() < self.bytes {
+            self.lost = self.changes.front().map(|oldest| oldest.at).max(self.lost);
             self.forget_oldest();
         }
+    }
+
+    /// The revision before the oldest change that is kept; none when changes within the log's age had to
+    /// be given up, because there were too many.
+    pub(super) fn whole_since(&self, now: Moment) -> Option<Revision> {
+        let is_whole = self.lost.is_none_or(|lost| lost.plus(self.limits.age) <= now);
+        is_whole.then(|| self.changes.front().map_or(self.newest, |oldest| oldest.revision - 1))
     }
 
     fn forget_oldest(&mut self) {
@@ -162,12 +188,14 @@ fn weight(instance: &Instance) -> usize {
     const ALLOCATION: usize = 32;
     let tags = instance.tags.iter().map(|tag| tag.len() + ALLOCATION).sum::<usize>();
     let metadata = instance.metadata.as_ref().map_or(0, |metadata| metadata.as_json().len() + ALLOCATION);
+    let document = instance.document.as_ref().map_or(0, |document| document.weight());
     let texts = instance.id.as_str().len() + instance.endpoint.value().len() + 2 * ALLOCATION;
-    size_of::<Change>() + size_of::<Instance>() + texts + metadata + tags
+    size_of::<Change>() + size_of::<Instance>() + texts + metadata + tags + document
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Slots;
     use super::*;
     use crate::model::{Endpoint, EndpointType, Registration, Status, Timestamp};
 
@@ -179,6 +207,7 @@ mod tests {
             tags: vec!["t".into(); tags].into(),
             metadata: None,
             ttl: None,
+            eureka: None,
         };
         Arc::new(asked.grant(Duration::from_secs(30), Timestamp::default()))
     }
@@ -188,7 +217,9 @@ mod tests {
     }
 
     fn push(log: &mut ChangeLog, instance: &Arc<Instance>, at: u64) {
-        log.push(Moment::from_millis(at), Op::Put, Cause::Client, instance.clone());
+        let slot = Slots::default().take(0, 0, Moment::default());
+        let (at, instance) = (Moment::from_millis(at), instance.clone());
+        log.push(Change { revision: 0, op: Op::Put, cause: Cause::Client, at, instance, slot });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::gzip::FragmentCache;
+use super::roster::{Roster, RosterBuilder};
 use super::slots::Slot;
 use crate::model::Instance;
 use crate::wire::encoded::{Encoded, Layout, quoted};
@@ -24,6 +25,8 @@ pub(super) struct Chunk {
     hidden: usize,
     /// All tag bits of all rows.
     pub(super) tag_bits: u64,
+    /// What the rows encode.
+    pub(super) roster: Roster,
     listed: OnceLock<Arc<Chunk>>,
     names: OnceLock<Bytes>,
     pub(super) fragment: FragmentCache,
@@ -48,7 +51,7 @@ pub(super) struct Key<'a> {
 #[derive(Debug)]
 pub(super) enum Edit {
     /// Adds it, or puts this in the place of the one with its key.
-    Put(Slot, Encoded),
+    Put(Slot, Encoded, Arc<Instance>),
     /// Removes it.
     Remove { service: Vec<u8>, id: Vec<u8> },
 }
@@ -58,12 +61,13 @@ pub(super) enum Edit {
 struct Builder {
     json: Vec<u8>,
     rows: Vec<Row>,
+    roster: RosterBuilder,
 }
 
 /// What a chunk is made of, in order.
 enum Piece<'a> {
     Old(&'a Chunk, Range<usize>),
-    New(Slot, &'a Encoded),
+    New(Slot, &'a Encoded, &'a Arc<Instance>),
 }
 
 /// Largest chunk; a larger instance has one for itself. Half of this would make lists slower, twice would make changes slower.
@@ -125,7 +129,7 @@ impl Chunk {
         self.listed.get_or_init(|| {
             let mut builder = Builder::default();
             for (at, row) in self.rows.iter().enumerate() {
-                if row.layout.status.is_listed_by_default() {
+                if row.layout.is_listed {
                     builder.push(&Piece::Old(self, at..at + 1));
                 }
             }
@@ -180,8 +184,8 @@ impl Chunk {
             let begin = at + self.rows[at..].partition_point(|row| self.key(row).cmp(key).is_lt());
             pieces.push(Piece::Old(self, at..begin));
             at = begin + usize::from(self.rows.get(begin).is_some_and(|row| self.key(row) == key));
-            if let Edit::Put(slot, encoded) = edit {
-                pieces.push(Piece::New(*slot, encoded));
+            if let Edit::Put(slot, encoded, instance) = edit {
+                pieces.push(Piece::New(*slot, encoded, instance));
             }
         }
         pieces.push(Piece::Old(self, at..self.rows.len()));
@@ -289,7 +293,7 @@ impl Edit {
 
     pub(super) fn key(&self) -> Key<'_> {
         match self {
-            Self::Put(_, Encoded { json, layout }) => {
+            Self::Put(_, Encoded { json, layout }, _) => {
                 Key { service: layout.service(json), id: layout.id(json) }
             }
             Self::Remove { service, id } => Key { service, id },
@@ -310,14 +314,14 @@ impl<'a> Piece<'a> {
     fn bytes(&self) -> usize {
         match self {
             Self::Old(chunk, rows) => chunk.place(rows.clone()).len(),
-            Self::New(_, encoded) => encoded.json.len(),
+            Self::New(_, encoded, _) => encoded.json.len(),
         }
     }
 
     fn singles(&self) -> Vec<Piece<'a>> {
         match self {
             Self::Old(chunk, rows) => rows.clone().map(|at| Piece::Old(chunk, at..at + 1)).collect(),
-            Self::New(slot, encoded) => vec![Piece::New(*slot, encoded)],
+            Self::New(slot, encoded, instance) => vec![Piece::New(*slot, encoded, instance)],
         }
     }
 }
@@ -328,7 +332,11 @@ impl Builder {
     fn build(pieces: &[Piece<'_>], heir_of: &FragmentCache) -> Chunk {
         let bytes = pieces.iter().map(|piece| piece.bytes() + 1).sum();
         let rows = pieces.iter().map(Piece::rows).sum();
-        let mut builder = Self { json: Vec::with_capacity(bytes), rows: Vec::with_capacity(rows) };
+        let mut builder = Self {
+            json: Vec::with_capacity(bytes),
+            rows: Vec::with_capacity(rows),
+            roster: RosterBuilder::default(),
+        };
         for piece in pieces {
             builder.push(piece);
         }
@@ -346,23 +354,26 @@ impl Builder {
                 let moved = |row: &Row| Row { begin: offset(begin + row.begin() - place.start), ..*row };
                 self.rows.extend(chunk.rows[rows.clone()].iter().map(moved));
                 self.json.extend_from_slice(&chunk.json[place.clone()]);
+                self.roster.push_range(&chunk.roster, rows.clone());
             }
-            Piece::New(slot, Encoded { json, layout }) => {
+            Piece::New(slot, Encoded { json, layout }, instance) => {
                 self.rows.push(Row { begin: offset(begin), slot: *slot, layout: *layout });
                 self.json.extend_from_slice(json);
+                self.roster.push(Arc::clone(instance));
             }
         }
     }
 
     fn finish(mut self, heir_of: &FragmentCache) -> Chunk {
         self.json.shrink_to_fit();
-        let hidden = self.rows.iter().filter(|row| !row.layout.status.is_listed_by_default()).count();
+        let hidden = self.rows.iter().filter(|row| !row.layout.is_listed).count();
         let tag_bits = self.rows.iter().fold(0, |bits, row| bits | row.layout.tag_bits);
         Chunk {
             json: self.json.into(),
             rows: self.rows.into(),
             hidden,
             tag_bits,
+            roster: self.roster.finish(),
             fragment: heir_of.heir(),
             listed: OnceLock::new(),
             names: OnceLock::new(),

@@ -313,6 +313,7 @@ mod tests {
                 tags: tags.into(),
                 metadata: None,
                 ttl: None,
+                eureka: None,
             };
             let instance = asked.grant(Duration::from_secs(30), Timestamp::default());
             directory.place(&Arc::new(instance), None, Cause::Client).unwrap();

@@ -120,7 +120,7 @@ impl Criteria {
 
     pub(super) fn fits(&self, chunk: &Chunk, row: &Row) -> bool {
         let is_shown = match self.shown {
-            Shown::Listed => row.layout.status.is_listed_by_default(),
+            Shown::Listed => row.layout.is_listed,
             Shown::All => true,
             Shown::Only(status) => row.layout.status == status,
             Shown::Nothing => false,

@@ -120,6 +120,12 @@ impl Slots {
         true
     }
 
+    /// Begins a lease anew although it has run out.
+    pub(super) fn renew_late(&self, slot: Slot, now: Moment, ttl: Duration) -> bool {
+        self.lease(slot, now, Some(ttl));
+        true
+    }
+
     /// Whether the lease has run out.
     pub fn is_due(&self, slot: Slot, now: Moment) -> bool {
         let (page, at) = self.page(slot.row);

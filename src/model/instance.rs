@@ -5,10 +5,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::invalid::excerpt;
-use super::{InstanceId, Invalid, Metadata, ServiceName, Timestamp};
+use super::{Document, InstanceId, Invalid, Metadata, ServiceName, Timestamp};
 
 /// What a client asked for; valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,19 @@ pub struct Registration {
     pub metadata: Option<Metadata>,
     /// The lease asked for; absent or zero asks for the default.
     pub ttl: Option<Duration>,
+    /// What it says besides when it came by the Eureka API.
+    pub eureka: Option<EurekaClaim>,
+}
+
+/// What a registration by the Eureka API says besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EurekaClaim {
+    /// The document.
+    pub document: Document,
+    /// The client's own version of it (spec eureka section 3.7); absent is the time of registration.
+    pub dirty_at: Option<Timestamp>,
+    /// A status override that it carries over, from another server as a rule.
+    pub overridden: Option<Status>,
 }
 
 /// One endpoint that serves, as it was granted. Immutable; its lease's times live in the directory.
@@ -36,16 +50,38 @@ pub struct Instance {
     pub service: ServiceName,
     /// Where the instance is reached.
     pub endpoint: Endpoint,
-    /// What the instance, or an operator, says of it.
+    /// What the instance, or an operator, says of it; an override is in force here already.
     pub status: Status,
     /// Free texts.
     pub tags: Box<[Box<str>]>,
-    /// Free JSON.
+    /// Free JSON; an object of texts when it came by the Eureka API.
     pub metadata: Option<Metadata>,
     /// Length of the lease.
     pub ttl: Duration,
-    /// When the content of this registration was first accepted.
+    /// When the content of this registration was first accepted; by the Eureka API, the latest registration.
     pub registered_at: Timestamp,
+    /// The status that an operator put over the instance's own, until it is taken away or the lease ends
+    /// (spec eureka section 3.6).
+    pub overridden: Option<Status>,
+    /// The client's version of what it registered (spec eureka section 3.7).
+    pub dirty_at: Timestamp,
+    /// When anything but the lease last changed.
+    pub updated_at: Timestamp,
+    /// When it was first UP, over all of its registrations; none when it never was.
+    pub up_since: Option<Timestamp>,
+    /// Which kind of change was the last.
+    pub action: Action,
+    /// What was registered by the Eureka API.
+    pub document: Option<Arc<Document>>,
+}
+
+/// The last change of a living instance, in Eureka's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It was registered, or registered again.
+    Added,
+    /// Its status was changed.
+    Modified,
 }
 
 /// Where an instance is reached.
@@ -88,28 +124,61 @@ pub enum Status {
 // === impl Registration ===
 
 impl Registration {
-    /// The instance that this registration becomes with a granted lease.
+    /// The instance that this registration becomes with a granted lease, were no other with its id there.
     #[must_use]
     pub fn grant(self, ttl: Duration, registered_at: Timestamp) -> Instance {
-        let Self { service, endpoint, status, tags, metadata, ttl: _ } = self;
-        let id = InstanceId::of_endpoint(service.as_str(), endpoint.kind.as_str(), &endpoint.value);
-        Instance { id, service, endpoint, status, tags, metadata, ttl, registered_at }
+        let Self { service, endpoint, status, tags, metadata, ttl: _, eureka } = self;
+        let id = match &eureka {
+            None => InstanceId::of_endpoint(service.as_str(), endpoint.kind.as_str(), &endpoint.value),
+            Some(claim) => InstanceId::of_application(service.as_str(), claim.document.effective_id()),
+        };
+        let (document, dirty_at, overridden) = match eureka {
+            None => (None, None, None),
+            Some(EurekaClaim { document, dirty_at, overridden }) => {
+                (Some(Arc::new(document)), dirty_at, overridden)
+            }
+        };
+        Instance {
+            id,
+            service,
+            endpoint,
+            status,
+            tags,
+            metadata,
+            ttl,
+            registered_at,
+            overridden,
+            dirty_at: dirty_at.unwrap_or(registered_at),
+            updated_at: registered_at,
+            up_since: None,
+            action: Action::Added,
+            document,
+        }
     }
 }
 
 // === impl Instance ===
 
 impl Instance {
-    /// The same instance in another status.
-    #[must_use]
-    pub fn with_status(&self, status: Status) -> Self {
-        Self { status, ..self.clone() }
-    }
-
-    /// Whether a reader would see no difference between the two but for the times of their leases.
+    /// Whether a reader would see no difference between the two but for times.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        let Self { id, service, endpoint, status, tags, metadata, ttl, registered_at: _ } = self;
+        let Self {
+            id,
+            service,
+            endpoint,
+            status,
+            tags,
+            metadata,
+            ttl,
+            registered_at: _,
+            overridden,
+            dirty_at: _,
+            updated_at: _,
+            up_since: _,
+            action: _,
+            document,
+        } = self;
         *id == other.id
             && *service == other.service
             && *endpoint == other.endpoint
@@ -117,6 +186,38 @@ impl Instance {
             && *tags == other.tags
             && *metadata == other.metadata
             && *ttl == other.ttl
+            && *overridden == other.overridden
+            && *document == other.document
+    }
+
+    /// The application's name as Eureka's readers see it: in capitals when it came by the Eureka API, as
+    /// given otherwise.
+    #[must_use]
+    pub fn application(&self) -> std::borrow::Cow<'_, str> {
+        let name = self.service.as_str();
+        match &self.document {
+            Some(_) if name.bytes().any(|b| b.is_ascii_lowercase()) => name.to_ascii_uppercase().into(),
+            Some(_) | None => name.into(),
+        }
+    }
+
+    /// The id within its application, as Eureka's readers see it.
+    #[must_use]
+    pub fn id_in_application(&self) -> &str {
+        self.document.as_ref().map_or(self.id.as_str(), |document| document.effective_id())
+    }
+
+    /// The status as the Amalgam8 API shows it: a word of the client's own stays what it was.
+    #[must_use]
+    pub fn status_shown(&self) -> &str {
+        let own = self.document.as_ref().and_then(|document| document.status_text.as_deref());
+        own.filter(|_| self.status == Status::Unknown).unwrap_or(self.status.as_str())
+    }
+
+    /// Whether a list of the Amalgam8 API without any selection shows it (spec amalgam8 section 14, 43).
+    #[must_use]
+    pub fn is_listed_by_default(&self) -> bool {
+        self.status == Status::Up || self.status_shown() != self.status.as_str()
     }
 }
 
@@ -209,10 +310,25 @@ impl Status {
             .ok_or_else(|| Invalid::StatusUnknown { got: excerpt(text) })
     }
 
-    /// Whether a list without any selection shows it (spec amalgam8 section 4 and section 14, 43).
+    /// All of them, in the order of [`Status::position`].
+    pub const ALL: [Self; 5] = [Self::Up, Self::Starting, Self::OutOfService, Self::Down, Self::Unknown];
+
+    /// Its place in [`Status::ALL`].
     #[must_use]
-    pub fn is_listed_by_default(self) -> bool {
-        self == Self::Up
+    pub fn position(self) -> usize {
+        match self {
+            Self::Up => 0,
+            Self::Starting => 1,
+            Self::OutOfService => 2,
+            Self::Down => 3,
+            Self::Unknown => 4,
+        }
+    }
+
+    /// A status by its word in any letter case (spec eureka section 2.4); none for any other word.
+    #[must_use]
+    pub fn from_eureka(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| text.eq_ignore_ascii_case(status.as_str()))
     }
 
     /// Whether its lease runs out; OUT_OF_SERVICE is kept until somebody says otherwise.

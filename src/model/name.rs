@@ -97,6 +97,18 @@ impl InstanceId {
         Self(id.into())
     }
 
+    /// The id of an instance that was registered by the Eureka API: application and id within it, joined
+    /// by a colon (spec amalgam8 section 7). One application whatever its letter case (spec eureka section 3.1).
+    #[must_use]
+    pub fn of_application(application: &str, id: &str) -> Self {
+        let mut joined = String::with_capacity(application.len() + 1 + id.len());
+        joined.push_str(application);
+        joined.make_ascii_uppercase();
+        joined.push(':');
+        joined.push_str(id);
+        Self(joined.into())
+    }
+
     /// An id that somebody else made: a Eureka client, a catalog, a stored record.
     #[must_use]
     pub fn from_text(text: &str) -> Self {

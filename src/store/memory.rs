@@ -15,9 +15,9 @@ use foldhash::quality::RandomState;
 use futures_util::future::Either;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Answer, Census, Registered, Store, StoreError, StoreMetrics, Update};
-use crate::directory::{Cause, Directory, Due, LogLimits, Placed, Refusal, Slots};
-use crate::model::{Clock, Instance, Moment, Namespace};
+use super::{Answer, Census, Registered, Store, StoreError, StoreMetrics};
+use crate::directory::{Directory, Due, LeaseRules, LogLimits, Placed, Refusal, Slots};
+use crate::model::{Clock, Instance, Moment, Namespace, Origin, Update};
 
 /// Bounds of a store in memory.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,8 @@ pub struct MemoryConfig {
     pub max_namespaces: usize,
     /// How much of its past each namespace remembers.
     pub change_log: LogLimits,
+    /// How leases end.
+    pub leases: LeaseRules,
 }
 
 /// A [`Store`] in this process.
@@ -185,8 +187,8 @@ impl MemoryStore {
                 u32::try_from(numbers.tenants.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        let directory =
-            Directory::new(number, self.slots.clone(), self.clock.clone(), self.config.change_log);
+        let MemoryConfig { change_log, leases, .. } = self.config;
+        let directory = Directory::new(number, self.slots.clone(), self.clock.clone(), change_log, leases);
         let tenant = Arc::new(Tenant {
             namespace: namespace.clone(),
             number,
@@ -200,20 +202,24 @@ impl MemoryStore {
         Ok(tenant)
     }
 
-    fn register_now(&self, namespace: &Namespace, instance: Instance) -> Result<Registered, StoreError> {
-        let (id, instance) = (instance.id.clone(), Arc::new(instance));
+    fn register_now(
+        &self,
+        namespace: &Namespace,
+        asked: &Instance,
+        origin: Origin,
+    ) -> Result<Registered, StoreError> {
         loop {
             let tenant = self.tenant_or_new(namespace)?;
             let capacity = self.config.namespace_capacity;
-            match tenant.directory.place(&instance, capacity, Cause::Client) {
-                Ok(Placed::Renewed) => {
+            match tenant.directory.place(asked, capacity, origin) {
+                Ok((Placed::Renewed, instance)) => {
                     self.metrics.renewals.inc();
-                    return Ok(Registered { id, changed: false });
+                    return Ok(Registered { instance, changed: false });
                 }
-                Ok(Placed::New | Placed::Replaced) => {
+                Ok((Placed::New | Placed::Replaced, instance)) => {
                     self.metrics.registrations.inc();
                     self.queue(&tenant);
-                    return Ok(Registered { id, changed: true });
+                    return Ok(Registered { instance, changed: true });
                 }
                 Err(Refusal::Closed) => {} // Dropped between the look-up and now: make it anew.
                 Err(Refusal::Full) => {
@@ -245,21 +251,25 @@ impl MemoryStore {
         namespace: &Namespace,
         id: &str,
         update: &Update,
+        origin: Origin,
     ) -> Result<Arc<Instance>, StoreError> {
-        let change = |instance: &Instance| match update {
-            Update::Status(status) => instance.with_status(*status),
-        };
         let tenant = self.tenant(namespace).ok_or(StoreError::NoSuchInstance)?;
-        let instance =
-            tenant.directory.update(id, Cause::Client, change).ok_or(StoreError::NoSuchInstance)?;
+        let now = self.clock.time_of_day(self.clock.now());
+        let updated = tenant.directory.update(id, origin, |instance| update.applied_to(instance, now))?;
+        let instance = updated.ok_or(StoreError::NoSuchInstance)?;
         self.metrics.updates.inc();
         self.queue(&tenant);
         Ok(instance)
     }
 
-    fn deregister_now(&self, namespace: &Namespace, id: &str) -> Result<Arc<Instance>, StoreError> {
+    fn deregister_now(
+        &self,
+        namespace: &Namespace,
+        id: &str,
+        origin: Origin,
+    ) -> Result<Arc<Instance>, StoreError> {
         let tenant = self.tenant(namespace).ok_or(StoreError::NoSuchInstance)?;
-        let gone = tenant.directory.remove(id, Cause::Client).ok_or(StoreError::NoSuchInstance)?;
+        let gone = tenant.directory.remove(id, origin).ok_or(StoreError::NoSuchInstance)?;
         self.metrics.deregistrations.inc();
         self.queue(&tenant);
         Ok(gone)
@@ -267,8 +277,13 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn register(&self, namespace: &Namespace, instance: Instance) -> Answer<Result<Registered, StoreError>> {
-        let registered = self.register_now(namespace, instance);
+    fn register(
+        &self,
+        namespace: &Namespace,
+        instance: Instance,
+        origin: Origin,
+    ) -> Answer<Result<Registered, StoreError>> {
+        let registered = self.register_now(namespace, &instance, origin);
         Either::Left(ready(registered.map_err(|error| self.metrics.refused(error))))
     }
 
@@ -292,13 +307,19 @@ impl Store for MemoryStore {
         namespace: &Namespace,
         id: &str,
         update: Update,
+        origin: Origin,
     ) -> Answer<Result<Arc<Instance>, StoreError>> {
-        let updated = self.update_now(namespace, id, &update);
+        let updated = self.update_now(namespace, id, &update, origin);
         Either::Left(ready(updated.map_err(|error| self.metrics.refused(error))))
     }
 
-    fn deregister(&self, namespace: &Namespace, id: &str) -> Answer<Result<Arc<Instance>, StoreError>> {
-        let gone = self.deregister_now(namespace, id);
+    fn deregister(
+        &self,
+        namespace: &Namespace,
+        id: &str,
+        origin: Origin,
+    ) -> Answer<Result<Arc<Instance>, StoreError>> {
+        let gone = self.deregister_now(namespace, id, origin);
         Either::Left(ready(gone.map_err(|error| self.metrics.refused(error))))
     }
 

@@ -246,7 +246,7 @@ impl TryFrom<RegistrationBody<'_>> for Registration {
         let metadata = metadata.map(|text| Metadata::from_json(text, Metadata::AMALGAM8_MAX)).transpose()?;
         let tags = tags.unwrap_or_default().into_iter().map(|tag| tag.into_owned().into()).collect();
         let ttl = ttl.map(|seconds| Duration::from_secs(seconds.into()));
-        Ok(Self { service, endpoint, status, tags, metadata, ttl })
+        Ok(Self { service, endpoint, status, tags, metadata, ttl, eureka: None })
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Layout {
     ends: [u32; Member::COUNT],
     /// The status, so that a filter need not look at the text.
     pub status: Status,
+    /// Whether a list without selection shows it.
+    pub is_listed: bool,
     /// Two bits for each tag; see [`tag_bits`].
     pub tag_bits: u64,
 }
@@ -95,7 +97,7 @@ impl Encoded {
     /// Encodes an instance whose lease was last renewed at `renewed`.
     #[must_use]
     pub fn of(instance: &Instance, renewed: Timestamp) -> Self {
-        let Instance { id, service, endpoint, status, tags, metadata, ttl, registered_at: _ } = instance;
+        let Instance { id, service, endpoint, status, tags, metadata, ttl, .. } = instance;
         let mut json = Vec::with_capacity(192 + metadata.as_ref().map_or(0, |m| m.as_json().len()));
         let mut ends = [0; Member::COUNT];
         let mut end = |json: &Vec<u8>, member: Member| ends[member.position()] = position(json.len());
@@ -118,7 +120,15 @@ impl Encoded {
         }
         end(&json, Member::Ttl);
         json.extend_from_slice(b",\"status\":\"");
-        json.extend_from_slice(status.as_str().as_bytes());
+        match instance.document {
+            None => json.extend_from_slice(status.as_str().as_bytes()),
+            // A word of the client's own may hold any character.
+            Some(_) => {
+                json.pop();
+                push_string(&mut json, instance.status_shown());
+                json.pop();
+            }
+        }
         json.push(b'"');
         end(&json, Member::Status);
         json.extend_from_slice(HEARTBEAT_HEAD);
@@ -143,7 +153,8 @@ impl Encoded {
         end(&json, Member::Tags);
         json.push(b'}');
         let tag_bits = tags.iter().fold(0, |bits, tag| bits | tag_bits(tag));
-        Self { json, layout: Layout { ends, status: *status, tag_bits } }
+        let is_listed = instance.is_listed_by_default();
+        Self { json, layout: Layout { ends, status: *status, is_listed, tag_bits } }
     }
 }
 

@@ -115,7 +115,8 @@ impl Record {
     /// Writes the record.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        let Instance { id, service, endpoint, status, tags, metadata, ttl, registered_at } = &self.instance;
+        let Instance { id, service, endpoint, status, tags, metadata, ttl, registered_at, .. } =
+            &self.instance;
         let record = Version1 {
             v: VERSION,
             id: id.as_str().into(),
@@ -148,6 +149,12 @@ impl TryFrom<Version1<'_>> for Record {
             metadata: md.map(|json| Metadata::from_json(json.get(), METADATA_MAX)).transpose()?,
             ttl: Duration::from_millis(ttl),
             registered_at: Timestamp::from_millis(reg),
+            overridden: None,
+            dirty_at: Timestamp::from_millis(reg),
+            updated_at: Timestamp::from_millis(reg),
+            up_since: None,
+            action: crate::model::Action::Added,
+            document: None,
         };
         Ok(Self { instance, unknown })
     }

@@ -1,0 +1,281 @@
+//! Writing to a directory: for the store that owns the leases.
+//!
+//! One writer at a time; what it publishes is a whole new snapshot, so readers never wait and never see a half.
+//! Never: decides who may write.
+
+use std::sync::Arc;
+
+use super::chunk::Edit;
+use super::index::Entry;
+use super::slots::{Due, Slot};
+use super::{Cause, Change, Directory, Op, Placed, Refusal, Snapshot, Writer};
+use crate::model::{Action, Instance, Invalid, Moment, Origin};
+use crate::wire::encoded::Encoded;
+
+/// One visible change, for the log and the counts.
+struct Changed {
+    op: Op,
+    before: Option<Arc<Instance>>,
+    /// The instance as it is now, or as it was when it went.
+    instance: Arc<Instance>,
+    slot: Slot,
+}
+
+impl Directory {
+    /// Adds an instance, or puts what succeeds the one with its id in its place, and begins its lease. At
+    /// most `capacity` instances are held; replacing is always allowed.
+    ///
+    /// # Errors
+    /// When the directory is full or was closed.
+    pub fn place(
+        &self,
+        asked: &Instance,
+        capacity: Option<usize>,
+        origin: Origin,
+    ) -> Result<(Placed, Arc<Instance>), Refusal> {
+        let id = asked.id.as_str();
+        loop {
+            let now = self.clock.now();
+            let time = self.clock.time_of_day(now);
+            let before = self.index.with(id, Entry::clone);
+            let living = before.as_ref().filter(|before| !self.is_gone(before.slot, now));
+            let succeeding = asked.clone().succeeding(living.map(|it| &*it.instance), origin, time);
+            if let Some(Entry { slot, instance, .. }) = living
+                && succeeding.as_ref().is_none_or(|it| it.document.is_none() && it.same_content(instance))
+            {
+                if self.renew_slot(*slot, now, instance) {
+                    return Ok((Placed::Renewed, instance.clone()));
+                }
+                continue; // It went just now.
+            }
+            let Some(instance) = succeeding.map(Arc::new) else { continue };
+            let encoded = Encoded::of(&instance, time);
+
+            let mut writer = self.writer.lock();
+            let stands = match &before {
+                None => self.index.with(id, |_| ()).is_none(),
+                Some(before) => {
+                    self.index.with(id, |it| Arc::ptr_eq(&it.instance, &before.instance)) == Some(true)
+                }
+            };
+            match (&before, capacity) {
+                _ if writer.is_closed => return Err(Refusal::Closed),
+                _ if !stands => continue,
+                (None, Some(capacity)) if capacity <= self.len() => return Err(Refusal::Full),
+                _ => {}
+            }
+            let new_slot = || self.slots.take(self.number, self.index.hash(id), now);
+            let slot = before.as_ref().map_or_else(new_slot, |before| before.slot);
+            self.put(slot, &instance, now);
+            let mut edits = vec![Edit::Put(slot, encoded, instance.clone())];
+            if let Some(before) = &before
+                && before.instance.service != instance.service
+            {
+                edits.push(Edit::removal(&before.instance));
+            }
+            let before = before.map(|it| it.instance);
+            let change = Changed { op: Op::Put, before, instance: instance.clone(), slot };
+            let placed = if change.before.is_some() { Placed::Replaced } else { Placed::New };
+            self.publish(&mut writer, edits, now, origin.into(), vec![change]);
+            return Ok((placed, instance));
+        }
+    }
+
+    /// Begins a lease anew; false when no living instance has this id.
+    pub fn renew(&self, id: &str, now: Moment) -> bool {
+        self.index.with(id, |entry| self.renew_slot(entry.slot, now, &entry.instance)).unwrap_or(false)
+    }
+
+    /// Puts what `change` makes of the living instance with this id in its place, and begins its lease
+    /// anew. The id and the service must stay. None when there is no such instance.
+    ///
+    /// # Errors
+    /// What `change` fails with.
+    pub fn update(
+        &self,
+        id: &str,
+        origin: Origin,
+        change: impl Fn(&Instance) -> Result<Instance, Invalid>,
+    ) -> Result<Option<Arc<Instance>>, Invalid> {
+        loop {
+            let now = self.clock.now();
+            let Some(before) = self.living(id, now) else { return Ok(None) };
+            let instance = Arc::new(change(&before.instance)?);
+            if instance.same_content(&before.instance) {
+                if self.renew_slot(before.slot, now, &before.instance) {
+                    return Ok(Some(before.instance));
+                }
+                continue; // It went, or changed, just now: look again.
+            }
+            let encoded = Encoded::of(&instance, self.clock.time_of_day(now));
+            let mut writer = self.writer.lock();
+            let is_same = |entry: &Entry| Arc::ptr_eq(&entry.instance, &before.instance);
+            if self.index.with(id, is_same) == Some(true) {
+                self.put(before.slot, &instance, now);
+                let edits = vec![Edit::Put(before.slot, encoded, instance.clone())];
+                let (slot, before) = (before.slot, Some(before.instance));
+                let change = Changed { op: Op::Put, before, instance: instance.clone(), slot };
+                self.publish(&mut writer, edits, now, origin.into(), vec![change]);
+                return Ok(Some(instance));
+            }
+        }
+    }
+
+    /// Removes the living instance with this id.
+    pub fn remove(&self, id: &str, origin: Origin) -> Option<Arc<Instance>> {
+        let now = self.clock.now();
+        let mut writer = self.writer.lock();
+        let ended_late = self.rules.strict_eureka || self.is_preserving();
+        let gone = self.index.remove(id, |entry| ended_late || !self.slots.is_due(entry.slot, now))?;
+        let instance = gone.instance.clone();
+        self.publish_removals(&mut writer, vec![gone], now, origin.into());
+        Some(instance)
+    }
+
+    /// Removes those of these instances whose lease has run out by now, unless the namespace keeps them;
+    /// answers with what is gone.
+    pub fn expire(&self, due: &[Due], now: Moment) -> Vec<Arc<Instance>> {
+        if self.is_preserving() {
+            return Vec::new();
+        }
+        let mut writer = self.writer.lock();
+        let is_due = |entry: &Entry| self.slots.is_due(entry.slot, now);
+        let gone: Vec<_> = self
+            .evicted(due)
+            .iter()
+            .filter_map(|due| self.index.remove_row(due.hash, due.row, is_due))
+            .collect();
+        let instances = gone.iter().map(|entry| entry.instance.clone()).collect();
+        self.publish_removals(&mut writer, gone, now, Cause::Expiry);
+        instances
+    }
+
+    /// Forgets changes that are too old; tells when the next one will be.
+    pub fn compact(&self, now: Moment) -> Option<Moment> {
+        let next = self.writer.lock().log.compact(now);
+        if next.is_none() {
+            self.deltas.forget();
+        }
+        next
+    }
+
+    /// Closes the directory for good when it holds nothing: no instance and no change.
+    pub fn close_when_empty(&self, now: Moment) -> bool {
+        let mut writer = self.writer.lock();
+        writer.is_closed = self.is_empty() && writer.log.compact(now).is_none();
+        writer.is_closed
+    }
+
+    /// A minute is over: what was renewed in it decides about the next.
+    pub fn end_minute(&self) {
+        self.pulse.end_minute();
+    }
+
+    /// Expects renewals only of those instances from now on whose lease has not run out.
+    pub fn expect_the_living(&self, now: Moment) {
+        let snapshot = self.snapshot.load_full();
+        let mut living = 0;
+        snapshot.tree.for_each(&mut |chunk| {
+            living += chunk.rows().iter().filter(|row| !self.slots.is_due(row.slot, now)).count();
+        });
+        self.pulse.expect(living);
+    }
+
+    /// On a Netflix server one run removes at most as many as would leave 85 of a hundred, taken at random;
+    /// hashes are random enough (spec eureka section 3.5).
+    fn evicted<'a>(&self, due: &'a [Due]) -> std::borrow::Cow<'a, [Due]> {
+        let (size, max) = (self.len(), self.len() - self.len() * 85 / 100);
+        debug_assert!(max <= size);
+        if !self.rules.strict_eureka || due.len() <= max {
+            return due.into();
+        }
+        let mut some = due.to_vec();
+        some.sort_unstable_by_key(|due| due.hash);
+        some.truncate(max);
+        some.into()
+    }
+
+    pub(super) fn living(&self, id: &str, now: Moment) -> Option<Entry> {
+        self.index.with(id, Entry::clone).filter(|entry| !self.is_gone(entry.slot, now))
+    }
+
+    /// Whether a lease has run out for readers.
+    pub(super) fn is_gone(&self, slot: Slot, now: Moment) -> bool {
+        self.slots.is_due(slot, now) && !self.is_preserving()
+    }
+
+    fn is_preserving(&self) -> bool {
+        self.rules.self_preservation && self.pulse.preservation(self.rules).is_preserving
+    }
+
+    fn renew_slot(&self, slot: Slot, now: Moment, instance: &Instance) -> bool {
+        let length = self.rules.renewed_lease(instance);
+        let renewed = self.slots.renew(slot, now, length)
+            || (self.rules.strict_eureka || self.is_preserving()) && self.slots.renew_late(slot, now, length);
+        if renewed {
+            self.pulse.renewed();
+        }
+        renewed
+    }
+
+    fn put(&self, slot: Slot, instance: &Arc<Instance>, now: Moment) {
+        let lease = self.rules.first_lease(instance);
+        self.index.put(slot, instance.clone(), || self.slots.lease(slot, now, lease));
+    }
+
+    fn publish_removals(&self, writer: &mut Writer, gone: Vec<Entry>, now: Moment, cause: Cause) {
+        if gone.is_empty() {
+            return;
+        }
+        let edits = gone.iter().map(|entry| Edit::removal(&entry.instance)).collect();
+        let removed = |Entry { instance, slot, .. }: &Entry| Changed {
+            op: Op::Remove,
+            before: Some(instance.clone()),
+            instance: instance.clone(),
+            slot: *slot,
+        };
+        let changes = gone.iter().map(removed).collect();
+        self.publish(writer, edits, now, cause, changes);
+        for entry in gone {
+            self.slots.give_back(entry.slot);
+        }
+    }
+
+    fn publish(
+        &self,
+        writer: &mut Writer,
+        mut edits: Vec<Edit>,
+        now: Moment,
+        cause: Cause,
+        changes: Vec<Changed>,
+    ) {
+        edits.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        let snapshot = self.snapshot.load();
+        let mut counts = snapshot.counts;
+        let time = self.clock.time_of_day(now);
+        for Changed { op, before, instance, slot } in changes {
+            if let Some(before) = &before {
+                counts[before.status.position()] -= 1;
+            }
+            match op {
+                Op::Put => {
+                    counts[instance.status.position()] += 1;
+                    if before.is_none() {
+                        self.pulse.came();
+                    }
+                    if instance.action == Action::Added {
+                        writer.events.registered(&instance, time);
+                    }
+                }
+                Op::Remove => {
+                    self.pulse.went();
+                    writer.events.gone(&instance, time);
+                }
+            }
+            writer.log.push(Change { revision: 0, op, cause, at: now, instance, slot });
+        }
+        let tree = snapshot.tree.edited(&edits);
+        let snapshot = Snapshot { revision: writer.log.newest(), instances: self.index.len(), counts, tree };
+        self.snapshot.store(Arc::new(snapshot));
+    }
+}

@@ -1,0 +1,153 @@
+//! The shapes of the Eureka API, JSON and XML (spec eureka section 2): what comes and what goes.
+//!
+//! An instance is encoded by itself, so that lists are put together from encoded instances.
+//! Never: decides who wins, or what a list holds.
+
+use crate::model::{Instance, Status, Timestamp};
+
+/// How an instance, or a list of them, is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Full JSON (spec eureka section 2.4).
+    Json,
+    /// Full JSON as below `/api/eureka/`: also with `overriddenstatus`, and with defaults that the original wrote
+    /// (spec amalgam8 section 7).
+    JsonAmalgam8,
+    /// Compact JSON (spec eureka section 2.2).
+    JsonCompact,
+    /// Full XML (spec eureka section 2.5).
+    Xml,
+    /// Full XML of version 1, which knows three statuses (spec eureka section 1.1).
+    XmlVersion1,
+    /// Compact XML.
+    XmlCompact,
+}
+
+/// What a list says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListHead {
+    /// `versions__delta`
+    pub version: i64,
+    /// `apps__hashcode`
+    pub hash: String,
+    /// Whether no application follows.
+    pub is_empty: bool,
+}
+
+// === impl Format ===
+
+impl Format {
+    /// Number of formats.
+    pub const COUNT: usize = 6;
+
+    /// Its place among all, from 0.
+    #[must_use]
+    pub fn position(self) -> usize {
+        match self {
+            Self::Json => 0,
+            Self::JsonAmalgam8 => 1,
+            Self::JsonCompact => 2,
+            Self::Xml => 3,
+            Self::XmlVersion1 => 4,
+            Self::XmlCompact => 5,
+        }
+    }
+
+    /// Whether instances show when their lease was last renewed.
+    #[must_use]
+    pub fn shows_renewal(self) -> bool {
+        match self {
+            Self::Json | Self::JsonAmalgam8 | Self::Xml | Self::XmlVersion1 => true,
+            Self::JsonCompact | Self::XmlCompact => false,
+        }
+    }
+
+    /// The media type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json | Self::JsonAmalgam8 | Self::JsonCompact => "application/json",
+            Self::Xml | Self::XmlVersion1 | Self::XmlCompact => "application/xml",
+        }
+    }
+
+    /// Appends one instance of a list, its lease last renewed at `renewed`; `gone` is when a deleted one went.
+    /// Answers with the place of the 13 digits of `lastRenewalTimestamp`, in a format that shows them.
+    pub fn push_instance(
+        self,
+        to: &mut Vec<u8>,
+        instance: &Instance,
+        renewed: Timestamp,
+        gone: Option<Timestamp>,
+    ) -> Option<usize> {
+        let _ = (to, instance, renewed, gone);
+        todo!()
+    }
+
+    /// What stands between two instances of one application.
+    #[must_use]
+    pub fn between_instances(self) -> &'static str {
+        todo!()
+    }
+
+    /// What stands between two applications.
+    #[must_use]
+    pub fn between_applications(self) -> &'static str {
+        todo!()
+    }
+
+    /// Appends what comes before the first instance of an application in a list.
+    pub fn open_application(self, to: &mut Vec<u8>, name: &str) {
+        let _ = (to, name);
+        todo!()
+    }
+
+    /// What comes after its last instance.
+    #[must_use]
+    pub fn close_application(self) -> &'static str {
+        todo!()
+    }
+
+    /// What comes before the first application of a list.
+    #[must_use]
+    pub fn open_list(self, head: &ListHead) -> Vec<u8> {
+        let _ = head;
+        todo!()
+    }
+
+    /// What comes after its last application.
+    #[must_use]
+    pub fn close_list(self, head: &ListHead) -> Vec<u8> {
+        let _ = head;
+        todo!()
+    }
+
+    /// What comes before the first instance of an application that is a document by itself.
+    #[must_use]
+    pub fn open_application_document(self, name: &str) -> Vec<u8> {
+        let _ = name;
+        todo!()
+    }
+
+    /// What comes after its last instance.
+    #[must_use]
+    pub fn close_application_document(self) -> &'static str {
+        todo!()
+    }
+
+    /// One instance as a document by itself.
+    #[must_use]
+    pub fn instance_document(self, instance: &Instance, renewed: Timestamp) -> Vec<u8> {
+        let _ = (instance, renewed);
+        todo!()
+    }
+}
+
+/// `apps__hashcode` of so many instances in each status, in the order of [`Status::ALL`]
+/// (spec eureka section 3.8).
+#[must_use]
+pub fn hash_code(counts: &[usize; 5]) -> String {
+    let mut by_name: Vec<_> = Status::ALL.into_iter().zip(counts).filter(|(_, count)| **count != 0).collect();
+    by_name.sort_unstable_by_key(|(status, _)| status.as_str());
+    by_name.into_iter().map(|(status, count)| format!("{status}_{count}_")).collect()
+}
