@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::Eureka;
 use crate::support::eureka::{
     JSON, MY_OWN, XML, document, inside, next_millisecond, now_millis, start, versioned, with, zipped,
 };
@@ -327,6 +328,11 @@ fn case_019_amazons_instance_id_is_the_id_of_what_has_none() {
     let center = amazon(&json!({"instance-id": "i-1"}));
     eureka.register(&with(document("T", "a"), &json!({"instanceId": null, "dataCenterInfo": center})));
     assert_eq!(eureka.one("i-1")["dataCenterInfo"], center);
+    // Old Java clients fail on another order, which is why they send this one as well.
+    let ordered =
+        r#""dataCenterInfo":{"@class":"com.netflix.appinfo.AmazonInfo","name":"Amazon","metadata":{"#;
+    let text = eureka.ask("GET apps/T/i-1").text();
+    assert!(text.contains(ordered), "{text}");
     eureka.ask("GET apps/T/host.test").empty(404);
     eureka.ask("PUT apps/T/i-1").empty(200);
 }
@@ -436,9 +442,9 @@ fn below_api_registrations_are_refused_in_the_words_of_amalgam8() {
 
 #[test]
 fn accept_is_judged_before_a_registration_is_taken() {
-    let (_daemon, eureka) = start("");
+    let (daemon, eureka) = start("");
     let body = json!({"instance": document("T", "a")}).to_string();
-    let plain = crate::support::Eureka::of(&_daemon).with("Accept: text/plain");
+    let plain = Eureka::of(&daemon).with("Accept: text/plain");
     plain.send("POST apps/T", JSON, body).empty(406);
     eureka.ask("GET apps/T").empty(404);
 }
