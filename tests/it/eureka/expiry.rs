@@ -165,10 +165,9 @@ fn case_091_the_threshold_follows_the_formula() {
     }
     // 10 clients, 2 renewals a minute, 85 %.
     eventually("the threshold is 17", || {
-        let metrics = daemon.ops_client().get("/metrics").ok().text();
-        let ours = metrics.lines().filter(|line| line.starts_with("a8_self_preservation"));
-        let mut values = ours.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-        values.any(|value| (value - 17.0).abs() < 0.01).then_some(())
+        let threshold =
+            daemon.ops_client().metric(r#"a8_namespace_renewals_threshold{namespace="default"}"#)?;
+        ((threshold - 17.0).abs() < 0.01).then_some(())
     });
 }
 

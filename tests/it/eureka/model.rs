@@ -1,7 +1,7 @@
 //! Case 85: a client that reads everything once and then only deltas has what a full list would give it.
 //!
-//! Here a process is asked by HTTP while others write; histories in large numbers are played inside this process,
-//! as in `store_model.rs`.
+//! Here a process is asked by HTTP while others write; histories in large numbers are played inside this process, in
+//! `eureka_fold.rs`.
 //! Never: lets the follower read everything a second time to put itself right.
 
 use std::collections::BTreeMap;
