@@ -122,7 +122,7 @@ fn case_115_the_dashboard_and_the_last_leases() {
             "uptime",
             "lease expiration enabled",
             "renews threshold",
-            "renews (last minute)",
+            "renews (last min",
             "replicas",
             "no instances",
             "general info",
