@@ -124,7 +124,7 @@ fn a_namespace_is_chosen_by_token_bearer_or_password() {
     {
         assert_eq!(other.list("apps")["apps__hashcode"], "");
         other.ask("PUT apps/T/0").empty(404);
-        other.ask("GET instances/0");
+        assert_eq!(other.ask("GET instances/0").status, 404);
         other.ask("DELETE apps/T/0").empty(404);
         assert_eq!(other.list("apps/delta")["apps__hashcode"], "");
     }
