@@ -276,7 +276,8 @@ fn metadata_is_texts_by_name_in_every_format() {
         ),
     ] {
         let metadata = Some(Metadata::from_json(metadata, 4096).unwrap());
-        let instance = Instance { metadata, ..native(r#"{"service_name":"s","endpoint":{"type":"tcp","value":"h"}}"#) };
+        let instance =
+            Instance { metadata, ..native(r#"{"service_name":"s","endpoint":{"type":"tcp","value":"h"}}"#) };
         let text = written(Format::Json, &instance);
         assert!(text.contains(&format!(r#""metadata":{json},"appGroupName""#)), "{text}");
         let text = written(Format::Xml, &instance);
@@ -286,7 +287,13 @@ fn metadata_is_texts_by_name_in_every_format() {
                 let mut to = "      <metadata>\n".to_owned();
                 for (nth, line) in xml.split('\n').enumerate() {
                     let is_entry = line.starts_with('<');
-                    to += if is_entry { "        " } else if nth != 0 { "" } else { "        " };
+                    to += if is_entry {
+                        "        "
+                    } else if nth != 0 {
+                        ""
+                    } else {
+                        "        "
+                    };
                     to += line;
                     to += "\n";
                 }
