@@ -3,6 +3,11 @@
 //! An instance is encoded by itself, so that lists are put together from encoded instances.
 //! Never: decides who wins, or what a list holds.
 
+pub mod applications;
+pub mod registration;
+pub mod replication;
+pub mod status;
+
 use crate::model::{Instance, Status, Timestamp};
 
 /// How an instance, or a list of them, is written.
