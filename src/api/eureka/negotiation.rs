@@ -39,13 +39,7 @@ pub(super) const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-En
 
 /// The language of an answer; none when the client reads neither.
 pub(super) fn media(root: Root<'_>, headers: &HeaderMap) -> Option<Media> {
-    let mut lines = headers.get_all(ACCEPT).iter().filter(|line| !line.as_bytes().trim_ascii().is_empty());
-    let first = lines.next();
-    let Some(first) = first else { return Some(Media::Xml) };
-    let mut admitted = Admitted::default();
-    std::iter::once(first).chain(lines).for_each(|line| admitted.add(line.as_bytes()));
-    let Admitted { json, xml, any } = admitted;
-    let is_wanted = |quality: Option<u16>| quality.is_some_and(|quality| 0 < quality);
+    let Some(Admitted { json, xml, any }) = Admitted::by(headers) else { return Some(Media::Xml) };
     match root {
         _ if is_wanted(json) => Some(Media::Json),
         _ if is_wanted(xml) => Some(Media::Xml),
@@ -54,6 +48,16 @@ pub(super) fn media(root: Root<'_>, headers: &HeaderMap) -> Option<Media> {
         Root::Amalgam8 { .. } | Root::Netflix if is_wanted(any) && xml.is_none() => Some(Media::Xml),
         Root::Amalgam8 { .. } | Root::Netflix => None,
     }
+}
+
+/// Whether the client reads JSON, where there is nothing else.
+pub(super) fn reads_json(headers: &HeaderMap) -> bool {
+    Admitted::by(headers)
+        .is_none_or(|Admitted { json, xml: _, any }| is_wanted(json) || json.is_none() && is_wanted(any))
+}
+
+fn is_wanted(quality: Option<u16>) -> bool {
+    quality.is_some_and(|quality| 0 < quality)
 }
 
 /// How a list is written; none when the client reads neither language.
@@ -126,6 +130,16 @@ impl Media {
 // === impl Admitted ===
 
 impl Admitted {
+    /// None when the client does not say what it reads.
+    fn by(headers: &HeaderMap) -> Option<Self> {
+        let mut lines =
+            headers.get_all(ACCEPT).iter().filter(|line| !line.as_bytes().trim_ascii().is_empty()).peekable();
+        lines.peek()?;
+        let mut admitted = Self::default();
+        lines.for_each(|line| admitted.add(line.as_bytes()));
+        Some(admitted)
+    }
+
     fn add(&mut self, line: &[u8]) {
         for range in line.split(|b| *b == b',') {
             let mut parts = range.split(|b| *b == b';');

@@ -17,6 +17,8 @@ pub struct StatusDocument<'a> {
     pub memory_used: u64,
     /// `server-uptime`
     pub uptime: std::time::Duration,
+    /// What else there is to say in general: names, which are XML names, and values.
+    pub more: &'a [(&'a str, &'a str)],
     /// Addresses of all peers.
     pub peers: &'a [&'a str],
     /// Addresses of those that are available.
