@@ -4,6 +4,7 @@
 
 mod amalgam8;
 mod eureka_fold;
+mod eureka;
 mod hostile;
 mod leases;
 mod limits;
