@@ -13,6 +13,7 @@ mod history;
 mod index;
 mod listing;
 mod preservation;
+mod rendition;
 mod roster;
 mod select;
 mod slots;
@@ -26,13 +27,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::model::{Clock, Instance, Status, Timestamp};
+use crate::model::{Clock, Instance, InstanceId, Moment, Status, Timestamp};
 use crate::wire::encoded::{Encoded, quoted};
 use changes::ChangeLog;
 use chunk::Chunk;
 use delta::DeltaCache;
 use history::Events;
-use index::Index;
+use index::{Entry, Index};
 use preservation::Pulse;
 use select::Criteria;
 use tree::Tree;
@@ -240,6 +241,87 @@ impl Directory {
         });
         names.push(b']');
         names.into()
+    }
+
+    /// The id of the living instance that Eureka's readers know as `id` in this application, its name in
+    /// any letter case.
+    #[must_use]
+    pub fn resolve(&self, application: &str, id: &str) -> Option<InstanceId> {
+        self.find(application, id).map(|held| held.instance.id.clone())
+    }
+
+    /// The living instance that Eureka's readers know as `id` in this application, its name in any
+    /// letter case.
+    #[must_use]
+    pub fn find(&self, application: &str, id: &str) -> Option<Held> {
+        let now = self.clock.now();
+        let is_it = |held: &Held| {
+            let Instance { service, .. } = &*held.instance;
+            service.as_str().eq_ignore_ascii_case(application) && held.instance.id_in_application() == id
+        };
+        let joined = InstanceId::of_application(application, id);
+        let found = self.held(joined.as_str(), now).filter(is_it);
+        found.or_else(|| self.held(id, now).filter(is_it))
+    }
+
+    /// The living instance that Eureka's readers know as `id`, in whichever application; the first by the
+    /// applications' names when there are several. Costs a look-up for each application.
+    #[must_use]
+    pub fn find_anywhere(&self, id: &str) -> Option<Held> {
+        let now = self.clock.now();
+        let snapshot = self.snapshot.load_full();
+        let mut found = None;
+        let mut last: Option<Arc<Instance>> = None;
+        snapshot.tree.for_each(&mut |chunk| {
+            let is_new = |last: &Option<Arc<Instance>>, next: &Arc<Instance>| {
+                last.as_ref().is_none_or(|last| !rendition::is_one_application(last, next))
+            };
+            if found.is_some() || chunk.roster.last().is_none_or(|end| !is_new(&last, end)) {
+                return; // The chunk goes on with the application that the one before ended with.
+            }
+            for instance in chunk.roster.iter() {
+                if found.is_none() && is_new(&last, instance) {
+                    found = self.find(instance.service.as_str(), id);
+                    last = Some(instance.clone());
+                }
+            }
+        });
+        found.or_else(|| self.held(id, now).filter(|held| held.instance.document.is_none()))
+    }
+
+    /// All instances at one revision, in order of service and id. For pages that people look at: costs a look at each.
+    pub fn for_each(&self, visit: &mut dyn FnMut(&Arc<Instance>, Timestamp)) {
+        let snapshot = self.snapshot.load_full();
+        snapshot.tree.for_each(&mut |chunk| {
+            for (row, instance) in chunk.rows().iter().zip(chunk.roster.iter()) {
+                let renewed = self.slots.renewed(row.slot).unwrap_or_default();
+                visit(instance, self.clock.time_of_day(renewed));
+            }
+        });
+    }
+
+    /// Number of instances in each status, in the order of [`Status::ALL`].
+    #[must_use]
+    pub fn counts(&self) -> [usize; Status::ALL.len()] {
+        self.snapshot.load().counts
+    }
+
+    /// Who came and who went lately.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.writer.lock().events.history()
+    }
+
+    /// How expiry stands in this namespace.
+    #[must_use]
+    pub fn preservation(&self) -> Preservation {
+        self.pulse.preservation(self.rules)
+    }
+
+    fn held(&self, id: &str, now: Moment) -> Option<Held> {
+        let Entry { instance, slot, .. } = self.living(id, now)?;
+        let renewed = self.clock.time_of_day(self.slots.renewed(slot)?);
+        Some(Held { instance, renewed })
     }
 
     /// The changes since a revision, oldest first.

@@ -5,11 +5,14 @@
 mod forward;
 mod metrics;
 
+use std::future::ready;
 use std::sync::{Arc, OnceLock};
+
+use futures_util::future::Either;
 
 use crate::directory::Directory;
 use crate::model::{
-    Clock, Instance, InstanceId, Namespace, Origin, Registration, Status, Timestamp, TtlLimits, Update,
+    Clock, Heard, Instance, InstanceId, Namespace, Origin, Registration, Status, Timestamp, TtlLimits, Update,
 };
 use crate::store::{Census, Registered, Store};
 
@@ -178,8 +181,44 @@ impl Registry {
     /// A renewal by the Eureka API (spec eureka section 1.8).
     #[must_use]
     pub fn beat(&self, namespace: &Namespace, beat: &Beat<'_>) -> Answer<Result<Beaten, StoreError>> {
-        let _ = (namespace, beat);
-        todo!()
+        let Beat { application, id, dirty_at, overridden, origin } = *beat;
+        let found = self.0.store.directory(namespace).and_then(|directory| directory.find(application, id));
+        let Some(instance) = found.map(|held| held.instance) else {
+            // Another registry may know it already.
+            let renewed = self.0.store.renew(namespace, InstanceId::of_application(application, id).as_str());
+            return match renewed {
+                Either::Left(answer) => Either::Left(ready(beaten(answer.into_inner(), Beaten::Renewed))),
+                Either::Right(answer) => {
+                    Either::Right(Box::pin(async { beaten(answer.await, Beaten::Renewed) }))
+                }
+            };
+        };
+        if instance.status == Status::Unknown {
+            return Either::Left(ready(Ok(Beaten::MustRegister)));
+        }
+        self.forward(namespace, origin, || Forwarded::Renew(instance.clone()));
+        let heard = instance.hear(dirty_at, origin);
+        let theirs = overridden.filter(|status| {
+            heard == Heard::MustRegister && origin == Origin::Peer && *status != Status::Unknown
+        });
+        let wanted = theirs.or_else(|| instance.pending_override());
+        let outcome = match heard {
+            Heard::Renewed => Beaten::Renewed,
+            Heard::MustRegister => Beaten::MustRegister,
+            Heard::PeerIsBehind => Beaten::PeerIsBehind(instance.clone()),
+        };
+        let store = &self.0.store;
+        let id = instance.id.as_str();
+        match wanted.filter(|status| *status != instance.status) {
+            None => match store.renew(namespace, id) {
+                Either::Left(answer) => Either::Left(ready(beaten(answer.into_inner(), outcome))),
+                Either::Right(answer) => Either::Right(Box::pin(async { beaten(answer.await, outcome) })),
+            },
+            Some(status) => {
+                let update = store.update(namespace, id, Update::Override { status, dirty_at: None }, origin);
+                Either::Right(Box::pin(async { beaten(update.await.map(drop), outcome) }))
+            }
+        }
     }
 
     fn forwards(&self, namespace: &Namespace) -> bool {
@@ -210,5 +249,14 @@ impl Registry {
     #[must_use]
     pub fn census(&self, largest: usize) -> Census {
         self.0.store.census(largest)
+    }
+}
+
+/// What a renewal came to, when the store has heard it.
+fn beaten(renewed: Result<(), StoreError>, outcome: Beaten) -> Result<Beaten, StoreError> {
+    match renewed {
+        Ok(()) => Ok(outcome),
+        Err(StoreError::NoSuchInstance) => Ok(Beaten::MustRegister),
+        Err(error) => Err(error),
     }
 }

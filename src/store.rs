@@ -74,6 +74,10 @@ pub struct Census {
     pub instances: usize,
     /// Namespaces.
     pub namespaces: usize,
+    /// Instances that are OUT_OF_SERVICE.
+    pub out_of_service: usize,
+    /// Namespaces that keep instances just now whose leases ran out.
+    pub preserving: usize,
     /// The namespaces with the most instances, the largest first.
     pub largest: Vec<(Namespace, usize)>,
 }

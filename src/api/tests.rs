@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 use super::{Api, Detail, Limits, Observer, Ops, Proxies, Route, Tenancy, router};
 use crate::auth::{Authenticator, Open, Trusted};
-use crate::directory::LogLimits;
+use crate::directory::{LeaseRules, LogLimits};
 use crate::listener::Peer;
 use crate::model::{Clock, TtlLimits};
 use crate::registry::Registry;
@@ -76,6 +76,7 @@ impl Choices {
             namespace_capacity: capacity,
             max_namespaces: 3,
             change_log: LogLimits::default(),
+            leases: LeaseRules::default(),
         };
         let store = Arc::new(MemoryStore::new(config, clock.clone(), StoreMetrics::default()));
         let seconds = Duration::from_secs;

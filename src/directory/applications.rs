@@ -1,14 +1,21 @@
 //! Instances as Eureka's readers see them: applications, put together from encoded chunks.
 //!
+//! A document belongs to one revision. What it is made of stands in chunks that never change, so it is made
+//! while it is sent.
 //! Never: encodes an instance that is encoded already, or holds a lock while sending.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use std::sync::Arc;
-
-use super::{Directory, Encoding, Held, History, Preservation};
-use crate::model::{Instance, InstanceId, Status, Timestamp};
-use crate::wire::eureka::Format;
+use super::chunk::Chunk;
+use super::gzip::Member;
+use super::rendition::{Press, push_between};
+use super::{Directory, Encoding, Snapshot};
+use crate::model::Instance;
+use crate::wire::encoded::quoted;
+use crate::wire::eureka::{Format, ListHead, hash_code};
 
 /// Which instances a Eureka reader asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,50 +32,322 @@ pub enum Wanted<'a> {
     SecureVip(&'a str),
 }
 
-/// A document for Eureka's readers, not yet sent.
-#[derive(Debug)]
-pub struct Applications {}
+/// A document for Eureka's readers, not yet sent. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Applications {
+    press: Press,
+    parts: Vec<Part>,
+    instances: usize,
+    /// Its length, when all of it is encoded.
+    len: Option<u64>,
+    /// Its length, guessed where it is not encoded yet.
+    about: usize,
+}
 
 /// The document in frames, each made when it is asked for.
 #[derive(Debug)]
-pub struct Pages {}
+pub struct Pages {
+    press: Press,
+    parts: std::vec::IntoIter<Part>,
+    gzip: Option<Member>,
+    next: Next,
+    sent: u64,
+    left: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Part {
+    /// Text as it is.
+    Text(Bytes),
+    /// A whole chunk.
+    Chunk(Arc<Chunk>),
+}
+
+/// Puts a document together, instance by instance or chunk by chunk.
+pub(super) struct Assembly {
+    press: Press,
+    text: Vec<u8>,
+    parts: Vec<Part>,
+    is_list: bool,
+    first: Option<Arc<Instance>>,
+    before: Option<Arc<Instance>>,
+    instances: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Header,
+    Part,
+    Trailer,
+    End,
+}
+
+/// `versions__delta` of a list that is no delta, and of one that answers for a virtual address.
+const VERSION_FULL: i64 = 1;
+const VERSION_VIP: i64 = -1;
+
+/// Documents up to here go out in one frame.
+const ONE_FRAME_MAX: u64 = 32 * 1024;
+
+/// Text is cut into frames of about this length.
+const FRAME: usize = 32 * 1024;
+
+/// Chunks not encoded yet up to this number are encoded before the head of the answer goes out, so that it
+/// can tell the length.
+const AT_ONCE_MAX: usize = 64;
+
+/// How much longer an instance is for Eureka's readers, about.
+const GROWTH: usize = 4;
+
+// === impl Directory ===
+
+impl Directory {
+    /// A document for Eureka's readers; all of it belongs to one revision.
+    #[must_use]
+    pub fn applications(&self, wanted: Wanted<'_>, format: Format) -> Applications {
+        let press = Press { slots: self.slots.clone(), clock: self.clock.clone(), format };
+        let snapshot = match wanted {
+            Wanted::Changes => match self.delta(&press) {
+                Ok(delta) => return delta,
+                // Who applies all of it as a delta ends with all of it, or sees by the hash that more is gone.
+                Err(snapshot) => return all(press, &snapshot, version_of(&snapshot)),
+            },
+            Wanted::All | Wanted::Application(_) | Wanted::Vip(_) | Wanted::SecureVip(_) => {
+                self.snapshot.load_full()
+            }
+        };
+        match wanted {
+            Wanted::All | Wanted::Changes => all(press, &snapshot, VERSION_FULL),
+            Wanted::Application(name) => application(press, &snapshot, name),
+            Wanted::Vip(vip) => with_vip(press, &snapshot, vip, |instance| instance.has_vip(vip)),
+            Wanted::SecureVip(vip) => {
+                with_vip(press, &snapshot, vip, |instance| instance.has_secure_vip(vip))
+            }
+        }
+    }
+}
+
+/// `versions__delta` of a delta: rises with each change, and is never that of another kind of list.
+pub(super) fn version_of(snapshot: &Snapshot) -> i64 {
+    i64::try_from(snapshot.revision).unwrap_or(i64::MAX - 2) + 2
+}
+
+fn all(press: Press, snapshot: &Snapshot, version: i64) -> Applications {
+    let mut assembly = Assembly::new(press, true);
+    snapshot.tree.for_each(&mut |chunk| assembly.add(chunk, 0..chunk.rows().len()));
+    let hash = hash_code(&snapshot.counts);
+    assembly.into_list(version, hash)
+}
+
+fn application(press: Press, snapshot: &Snapshot, name: &str) -> Applications {
+    let mut assembly = Assembly::new(press, false);
+    let name = quoted(name);
+    snapshot.tree.for_application(&name, &mut |chunk| {
+        let rows = chunk.rows_of_application(&name);
+        assembly.add(chunk, rows);
+    });
+    assembly.into_application()
+}
+
+fn with_vip(
+    press: Press,
+    snapshot: &Snapshot,
+    vip: &str,
+    has_it: impl Fn(&Instance) -> bool,
+) -> Applications {
+    let mut assembly = Assembly::new(press, true);
+    let mut counts = [0; 5];
+    snapshot.tree.for_each(&mut |chunk| {
+        if chunk.excludes_vip(vip) {
+            return;
+        }
+        for (row, instance) in chunk.roster.iter().enumerate() {
+            if has_it(instance) {
+                counts[instance.status.position()] += 1;
+                assembly.add(chunk, row..row + 1);
+            }
+        }
+    });
+    assembly.into_list(VERSION_VIP, hash_code(&counts))
+}
+
+// === impl Assembly ===
+
+impl Assembly {
+    /// A list, or one application by itself.
+    pub(super) fn new(press: Press, is_list: bool) -> Self {
+        let (text, parts) = (Vec::new(), Vec::new());
+        Self { press, text, parts, is_list, first: None, before: None, instances: 0 }
+    }
+
+    /// Adds rows of a chunk; all of them by reference.
+    fn add(&mut self, chunk: &Arc<Chunk>, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        if rows.len() == chunk.rows().len() {
+            if let (Some(first), Some(last)) = (chunk.roster.first(), chunk.roster.last()) {
+                self.between(first);
+                self.cut(0);
+                self.parts.push(Part::Chunk(chunk.clone()));
+                self.before = Some(last.clone());
+                self.instances += rows.len();
+            }
+            return;
+        }
+        let rendition = self.press.rendition(chunk);
+        for (row, instance) in chunk.roster.iter().enumerate().skip(rows.start).take(rows.len()) {
+            self.push(instance, rendition.instance(row));
+        }
+    }
+
+    /// Adds an encoded instance.
+    pub(super) fn push(&mut self, instance: &Arc<Instance>, encoded: &[u8]) {
+        self.between(instance);
+        self.text.extend_from_slice(encoded);
+        self.before = Some(instance.clone());
+        self.instances += 1;
+        self.cut(FRAME);
+    }
+
+    /// What stands before the next instance.
+    fn between(&mut self, next: &Arc<Instance>) {
+        match &self.before {
+            Some(before) => push_between(&mut self.text, self.press.format, before, next),
+            None => {
+                self.first = Some(next.clone());
+                if self.is_list {
+                    self.press.format.open_application(&mut self.text, &next.application());
+                }
+            }
+        }
+    }
+
+    /// Ends a frame when it is longer than this.
+    fn cut(&mut self, max: usize) {
+        if max < self.text.len() {
+            self.parts.push(Part::Text(std::mem::take(&mut self.text).into()));
+        }
+    }
+
+    pub(super) fn into_list(mut self, version: i64, hash: String) -> Applications {
+        let format = self.press.format;
+        let head = ListHead { version, hash, is_empty: self.before.is_none() };
+        if self.before.is_some() {
+            self.text.extend_from_slice(format.close_application().as_bytes());
+        }
+        self.text.extend_from_slice(&format.close_list(&head));
+        self.finish(format.open_list(&head))
+    }
+
+    fn into_application(mut self) -> Applications {
+        let format = self.press.format;
+        let Some(first) = self.first.take() else { return self.finish(Vec::new()) };
+        self.text.extend_from_slice(format.close_application_document().as_bytes());
+        self.finish(format.open_application_document(&first.application()))
+    }
+
+    fn finish(mut self, open: Vec<u8>) -> Applications {
+        self.cut(0);
+        let Self { press, parts, instances, .. } = self;
+        let mut all = Vec::with_capacity(parts.len() + 1);
+        all.push(Part::Text(open.into()));
+        all.extend(parts);
+        Applications::new(press, all, instances)
+    }
+}
 
 // === impl Applications ===
 
 impl Applications {
+    pub(super) fn new(press: Press, parts: Vec<Part>, instances: usize) -> Self {
+        let is_unmade = |part: &&Part| matches!(part, Part::Chunk(chunk) if !press.has(chunk));
+        let is_known = parts.iter().filter(is_unmade).count() <= AT_ONCE_MAX;
+        let about = parts.iter().map(|part| match part {
+            Part::Text(text) => text.len(),
+            Part::Chunk(chunk) if is_known => press.rendition(chunk).text.len(),
+            Part::Chunk(chunk) => chunk.bytes() * GROWTH,
+        });
+        let about = about.sum();
+        let len = is_known.then(|| u64::try_from(about).unwrap_or(u64::MAX));
+        Self { press, parts, instances, len, about }
+    }
+
     /// Number of instances.
     #[must_use]
     pub fn len(&self) -> usize {
-        todo!()
+        self.instances
     }
 
     /// Whether there is no instance.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        todo!()
+        self.instances == 0
     }
 
-    /// Length of the document, uncompressed.
+    /// Length of the document, uncompressed; guessed when much of it is not encoded yet.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        todo!()
+        self.about
     }
 
     /// The document, coded.
     #[must_use]
     pub fn render(self, encoding: Encoding) -> Pages {
-        let _ = encoding;
-        todo!()
+        let Self { press, parts, len, .. } = self;
+        let is_short = len.is_some_and(|len| len <= ONE_FRAME_MAX);
+        let whole = |code: fn(Vec<u8>) -> Bytes| {
+            let mut text = Vec::with_capacity(ONE_FRAME_MAX.try_into().unwrap_or_default());
+            parts.iter().for_each(|part| text.extend_from_slice(&press.text(part)));
+            vec![Part::Text(code(text))]
+        };
+        let (parts, gzip, next) = match encoding {
+            Encoding::Identity if is_short => (whole(Bytes::from), None, Next::Part),
+            Encoding::Gzip if is_short => (whole(|text| super::gzip::gzip(&text)), None, Next::Part),
+            Encoding::Identity => (parts, None, Next::Part),
+            Encoding::Gzip => (parts, Some(Member::default()), Next::Header),
+        };
+        let left = match (&*parts, gzip.is_some()) {
+            (_, true) => None,
+            ([Part::Text(only)], false) => u64::try_from(only.len()).ok(),
+            (_, false) => len,
+        };
+        Pages { press, parts: parts.into_iter(), gzip, next, sent: 0, left }
+    }
+}
+
+// === impl Press ===
+
+impl Press {
+    fn text(&self, part: &Part) -> Bytes {
+        match part {
+            Part::Text(text) => text.clone(),
+            Part::Chunk(chunk) => self.rendition(chunk).text.clone(),
+        }
     }
 }
 
 // === impl Pages ===
 
 impl Pages {
-    /// Bytes still to come; unknown for a body that is compressed while it is sent.
+    /// Bytes still to come; unknown for a body that is made or compressed while it is sent.
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
-        todo!()
+        self.left
+    }
+
+    fn coded(&mut self, part: &Part) -> Bytes {
+        let text = self.press.text(part);
+        self.sent += u64::try_from(text.len()).unwrap_or_default();
+        let Some(member) = &mut self.gzip else { return text };
+        match part {
+            Part::Text(_) if text.len() < 1024 => member.stored(&text),
+            Part::Text(_) => member.deflated(&text),
+            Part::Chunk(chunk) => match self.press.fragment(chunk) {
+                Some(fragment) => member.fragment(&fragment, false),
+                None => member.stored(&text),
+            },
+        }
     }
 }
 
@@ -76,63 +355,26 @@ impl Iterator for Pages {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        todo!()
-    }
-}
-
-impl Directory {
-    /// The id of the living instance that Eureka's readers know as `id` in this application, its name in any letter case.
-    #[must_use]
-    pub fn resolve(&self, application: &str, id: &str) -> Option<InstanceId> {
-        let _ = (application, id);
-        todo!()
-    }
-
-    /// The living instance that Eureka's readers know as `id` in whichever application, and when its
-    /// lease was last renewed.
-    #[must_use]
-    pub fn find_anywhere(&self, id: &str) -> Option<Held> {
-        let _ = id;
-        todo!()
-    }
-
-    /// The living instance that Eureka's readers know as `id` in this application, its name in any
-    /// letter case, and when its lease was last renewed.
-    #[must_use]
-    pub fn find(&self, application: &str, id: &str) -> Option<Held> {
-        let _ = (application, id);
-        todo!()
-    }
-
-    /// A document for Eureka's readers; all of it belongs to one revision.
-    #[must_use]
-    pub fn applications(&self, wanted: Wanted<'_>, format: Format) -> Applications {
-        let _ = (wanted, format);
-        todo!()
-    }
-
-    /// All instances at one revision, in order of service and id, with the time of their last renewal.
-    /// For pages that people look at: costs a look at each.
-    pub fn for_each(&self, visit: &mut dyn FnMut(&Arc<Instance>, Timestamp)) {
-        let _ = visit;
-        todo!()
-    }
-
-    /// Number of instances in each status, in the order of [`Status::ALL`].
-    #[must_use]
-    pub fn counts(&self) -> [usize; Status::ALL.len()] {
-        todo!()
-    }
-
-    /// The newest registrations and the newest ends of leases, newest first.
-    #[must_use]
-    pub fn history(&self) -> History {
-        todo!()
-    }
-
-    /// How expiry stands in this namespace.
-    #[must_use]
-    pub fn preservation(&self) -> Preservation {
-        todo!()
+        let frame = match self.next {
+            Next::Header => {
+                self.next = Next::Part;
+                self.gzip.as_ref().map(Member::header)?
+            }
+            Next::Part => match self.parts.next() {
+                Some(part) => self.coded(&part),
+                None => {
+                    self.next = if self.gzip.is_some() { Next::Trailer } else { Next::End };
+                    return self.next();
+                }
+            },
+            Next::Trailer => {
+                self.next = Next::End;
+                self.gzip.take()?.trailer(self.sent)
+            }
+            Next::End => return None,
+        };
+        let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        self.left = self.left.map(|left| left.saturating_sub(len));
+        Some(frame)
     }
 }

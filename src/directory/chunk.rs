@@ -10,10 +10,11 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::gzip::FragmentCache;
+use super::rendition::Renditions;
 use super::roster::{Roster, RosterBuilder};
 use super::slots::Slot;
 use crate::model::Instance;
-use crate::wire::encoded::{Encoded, Layout, quoted};
+use crate::wire::encoded::{Encoded, Layout, quoted, tag_bits};
 
 /// A run of encoded instances; never empty, but for the first chunk of an empty directory.
 #[derive(Debug, Default)]
@@ -30,6 +31,10 @@ pub(super) struct Chunk {
     listed: OnceLock<Arc<Chunk>>,
     names: OnceLock<Bytes>,
     pub(super) fragment: FragmentCache,
+    /// The same for Eureka's readers; made when first asked for.
+    pub(super) renditions: OnceLock<Box<Renditions>>,
+    /// Two bits for each virtual address that its instances, or those of the chunks it came from, have.
+    vip_bits: u64,
 }
 
 /// One instance in a chunk.
@@ -62,6 +67,7 @@ struct Builder {
     json: Vec<u8>,
     rows: Vec<Row>,
     roster: RosterBuilder,
+    vip_bits: u64,
 }
 
 /// What a chunk is made of, in order.
@@ -121,6 +127,19 @@ impl Chunk {
         begin..begin + len
     }
 
+    /// The rows of one application, given by its name as a JSON string, in any letter case.
+    pub(super) fn rows_of_application(&self, name: &[u8]) -> Range<usize> {
+        let begin = self.rows.partition_point(|row| self.key(row).application_cmp(name).is_lt());
+        let len = self.rows[begin..].partition_point(|row| self.key(row).application_cmp(name).is_eq());
+        begin..begin + len
+    }
+
+    /// Whether no instance can have this virtual address.
+    pub(super) fn excludes_vip(&self, vip: &str) -> bool {
+        let bits = tag_bits(vip);
+        self.vip_bits & bits != bits
+    }
+
     /// The chunk without what a list without selection leaves out; made when first asked for.
     pub(super) fn listed(self: &Arc<Self>) -> &Arc<Self> {
         if self.hidden == 0 {
@@ -133,7 +152,7 @@ impl Chunk {
                     builder.push(&Piece::Old(self, at..at + 1));
                 }
             }
-            Arc::new(builder.finish(&self.fragment))
+            Arc::new(builder.finish(self))
         })
     }
 
@@ -172,7 +191,7 @@ impl Chunk {
     /// One chunk of two that stand side by side.
     pub(super) fn joined(&self, next: &Self) -> Self {
         let pieces = [Piece::Old(self, 0..self.rows.len()), Piece::Old(next, 0..next.rows.len())];
-        Builder::build(&pieces, &self.fragment)
+        Builder::build(&pieces, self)
     }
 
     /// The chunks that this one becomes by edits, which stand in order and have different keys.
@@ -194,21 +213,21 @@ impl Chunk {
         match pieces.as_slice() {
             [] => vec![],
             _ if rows <= ROWS_MAX && bytes <= BYTES_MAX => {
-                vec![Arc::new(Builder::build(&pieces, &self.fragment))]
+                vec![Arc::new(Builder::build(&pieces, self))]
             }
             // Names that only ever rise fill one chunk after the other.
             [Piece::Old(_, old), new @ ..] if old.len() == self.rows.len() && !new.is_empty() => {
                 let mut chunks = vec![self.clone()];
-                chunks.extend(split(new, &self.fragment));
+                chunks.extend(split(new, self));
                 chunks
             }
-            _ => split(&pieces, &self.fragment),
+            _ => split(&pieces, self),
         }
     }
 }
 
 /// Chunks of about equal size.
-fn split(pieces: &[Piece<'_>], heir_of: &FragmentCache) -> Vec<Arc<Chunk>> {
+fn split(pieces: &[Piece<'_>], heir_of: &Chunk) -> Vec<Arc<Chunk>> {
     let (rows, bytes) = pieces.iter().fold((0, 0), |(r, b), p| (r + p.rows(), b + p.bytes() + 1));
     let parts = rows.div_ceil(ROWS_MAX).max(bytes.div_ceil(BYTES_MAX)).max(1);
     let (rows_each, bytes_each) = (rows.div_ceil(parts), bytes.div_ceil(parts));
@@ -245,6 +264,11 @@ impl Key<'_> {
 
     /// By service in any letter case first, so that the spellings of one name stand together.
     pub(super) fn service_cmp(self, other: &[u8]) -> Ordering {
+        self.application_cmp(other).then_with(|| self.service.cmp(other))
+    }
+
+    /// By service in any letter case.
+    pub(super) fn application_cmp(self, other: &[u8]) -> Ordering {
         if self.service == other {
             return Ordering::Equal;
         }
@@ -258,7 +282,7 @@ impl Key<'_> {
                 }
             }
         }
-        self.service.cmp(other)
+        Ordering::Equal
     }
 }
 
@@ -329,14 +353,11 @@ impl<'a> Piece<'a> {
 // === impl Builder ===
 
 impl Builder {
-    fn build(pieces: &[Piece<'_>], heir_of: &FragmentCache) -> Chunk {
+    fn build(pieces: &[Piece<'_>], heir_of: &Chunk) -> Chunk {
         let bytes = pieces.iter().map(|piece| piece.bytes() + 1).sum();
         let rows = pieces.iter().map(Piece::rows).sum();
-        let mut builder = Self {
-            json: Vec::with_capacity(bytes),
-            rows: Vec::with_capacity(rows),
-            roster: RosterBuilder::default(),
-        };
+        let mut builder =
+            Self { json: Vec::with_capacity(bytes), rows: Vec::with_capacity(rows), ..Self::default() };
         for piece in pieces {
             builder.push(piece);
         }
@@ -355,26 +376,34 @@ impl Builder {
                 self.rows.extend(chunk.rows[rows.clone()].iter().map(moved));
                 self.json.extend_from_slice(&chunk.json[place.clone()]);
                 self.roster.push_range(&chunk.roster, rows.clone());
+                self.vip_bits |= chunk.vip_bits;
             }
             Piece::New(slot, Encoded { json, layout }, instance) => {
                 self.rows.push(Row { begin: offset(begin), slot: *slot, layout: *layout });
                 self.json.extend_from_slice(json);
                 self.roster.push(Arc::clone(instance));
+                self.vip_bits |= instance.vips().fold(0, |bits, vip| bits | tag_bits(vip));
             }
         }
     }
 
-    fn finish(mut self, heir_of: &FragmentCache) -> Chunk {
+    fn finish(mut self, heir_of: &Chunk) -> Chunk {
         self.json.shrink_to_fit();
         let hidden = self.rows.iter().filter(|row| !row.layout.is_listed).count();
         let tag_bits = self.rows.iter().fold(0, |bits, row| bits | row.layout.tag_bits);
+        let roster = self.roster.finish();
         Chunk {
             json: self.json.into(),
             rows: self.rows.into(),
             hidden,
             tag_bits,
-            roster: self.roster.finish(),
-            fragment: heir_of.heir(),
+            roster,
+            fragment: heir_of.fragment.heir(),
+            renditions: heir_of
+                .renditions
+                .get()
+                .map_or_else(OnceLock::new, |kept| Box::new(kept.heirs()).into()),
+            vip_bits: self.vip_bits,
             listed: OnceLock::new(),
             names: OnceLock::new(),
         }

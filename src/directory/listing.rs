@@ -295,15 +295,16 @@ mod tests {
 
     use flate2::read::GzDecoder;
 
-    use super::super::{Cause, Directory, LogLimits, Selector, Shown};
+    use super::super::{Directory, LeaseRules, LogLimits, Selector, Shown};
     use super::*;
-    use crate::model::{Endpoint, EndpointType, Registration, Status, Timestamp};
+    use crate::model::{Endpoint, EndpointType, Origin, Registration, Status, Timestamp};
 
     const INSTANCES: usize = 2000;
 
     /// Every second instance has the tag `even`.
     fn directory() -> Directory {
-        let directory = Directory::new(1, Arc::default(), Arc::default(), LogLimits::default());
+        let directory =
+            Directory::new(1, Arc::default(), Arc::default(), LogLimits::default(), LeaseRules::default());
         for nth in 0..INSTANCES {
             let tags: &[Box<str>] = if nth % 2 == 0 { &["even".into()] } else { &[] };
             let asked = Registration {
@@ -316,7 +317,7 @@ mod tests {
                 eureka: None,
             };
             let instance = asked.grant(Duration::from_secs(30), Timestamp::default());
-            directory.place(&Arc::new(instance), None, Cause::Client).unwrap();
+            directory.place(&instance, None, Origin::Client).unwrap();
         }
         directory
     }

@@ -30,6 +30,14 @@ impl Roster {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Instance>> {
         self.blocks.iter().flat_map(|block| block.iter())
     }
+
+    pub(super) fn first(&self) -> Option<&Arc<Instance>> {
+        self.blocks.first()?.first()
+    }
+
+    pub(super) fn last(&self) -> Option<&Arc<Instance>> {
+        self.blocks.last()?.last()
+    }
 }
 
 // === impl RosterBuilder ===

@@ -3,6 +3,7 @@
 //!
 //! Never: locks, or knows a revision.
 
+use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -52,17 +53,21 @@ impl Tree {
 
     /// Calls `visit` with each chunk that may hold instances of a service, given as a JSON string.
     pub(super) fn for_service<'a>(&'a self, service: &[u8], visit: &mut impl FnMut(&'a Arc<Chunk>)) {
-        let _ = self.visit_service(service, visit); // breaking off is its way to end
+        let _ = self.visit_range(&|key| key.service_cmp(service), visit); // breaking off is its way to end
     }
 
-    fn visit_service<'a>(
+    /// Calls `visit` with each chunk that may hold instances of a service, in any letter case.
+    pub(super) fn for_application<'a>(&'a self, name: &[u8], visit: &mut impl FnMut(&'a Arc<Chunk>)) {
+        let _ = self.visit_range(&|key| key.application_cmp(name), visit); // breaking off is its way to end
+    }
+
+    fn visit_range<'a>(
         &'a self,
-        service: &[u8],
+        compare: &impl Fn(Key<'_>) -> Ordering,
         visit: &mut impl FnMut(&'a Arc<Chunk>),
     ) -> ControlFlow<()> {
         match self {
-            Self::Leaf(chunk) if self.begins_after(service) => {
-                let _ = chunk;
+            Self::Leaf(_) if self.first_key().is_some_and(|key| compare(key).is_gt()) => {
                 ControlFlow::Break(())
             }
             Self::Leaf(chunk) => {
@@ -71,18 +76,13 @@ impl Tree {
             }
             Self::Branch(children) => {
                 // The service may begin in the last chunk that begins before it.
-                let first = children.partition_point(|child| {
-                    child.first_key().is_some_and(|key| key.service_cmp(service).is_lt())
-                });
+                let first = children
+                    .partition_point(|child| child.first_key().is_some_and(|key| compare(key).is_lt()));
                 children[first.saturating_sub(1)..]
                     .iter()
-                    .try_for_each(|child| child.visit_service(service, visit))
+                    .try_for_each(|child| child.visit_range(compare, visit))
             }
         }
-    }
-
-    fn begins_after(&self, service: &[u8]) -> bool {
-        self.first_key().is_some_and(|key| key.service_cmp(service).is_gt())
     }
 
     fn first_key(&self) -> Option<Key<'_>> {

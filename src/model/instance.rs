@@ -201,6 +201,29 @@ impl Instance {
         }
     }
 
+    /// Its virtual addresses, those with TLS too; without a document, the service is the only one.
+    pub fn vips(&self) -> impl Iterator<Item = &str> {
+        let lists = match &self.document {
+            Some(document) => [document.vip_address.as_deref(), document.secure_vip_address.as_deref()],
+            None => [Some(self.service.as_str()), None],
+        };
+        lists.into_iter().flatten().flat_map(|list| list.split(','))
+    }
+
+    /// Whether one of its virtual addresses is this one, letter for letter (spec eureka section 1.13).
+    #[must_use]
+    pub fn has_vip(&self, vip: &str) -> bool {
+        self.document.as_ref().map_or(self.service.as_str() == vip, |document| document.has_vip(vip))
+    }
+
+    /// The same for addresses with TLS.
+    #[must_use]
+    pub fn has_secure_vip(&self, vip: &str) -> bool {
+        let is_secure = self.endpoint.kind == EndpointType::Https;
+        let without = is_secure && self.service.as_str() == vip;
+        self.document.as_ref().map_or(without, |document| document.has_secure_vip(vip))
+    }
+
     /// The id within its application, as Eureka's readers see it.
     #[must_use]
     pub fn id_in_application(&self) -> &str {

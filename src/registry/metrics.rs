@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Registry;
+use crate::directory::Preservation;
 
 /// A view of what a registry holds.
 #[derive(Debug)]
@@ -54,17 +55,37 @@ impl Collector for RegistryMetrics {
             View::Totals => {
                 let census = self.registry.census(0);
                 gauge("a8_instances", "Instances of all namespaces", census.instances)?;
-                gauge("a8_namespaces", "Namespaces that hold something", census.namespaces)
+                gauge("a8_namespaces", "Namespaces that hold something", census.namespaces)?;
+                let help = "Instances that are OUT_OF_SERVICE, of all namespaces";
+                gauge("a8_out_of_service_instances", help, census.out_of_service)?;
+                let help = "Namespaces that keep instances whose leases ran out (self-preservation)";
+                gauge("a8_self_preserving_namespaces", help, census.preserving)
             }
             View::ByNamespace => {
+                let largest = self.registry.census(NAMED).largest;
+                let counted = largest.into_iter().map(|(namespace, instances)| {
+                    let preservation = self.registry.directory(&namespace).preservation();
+                    (namespace, u64::try_from(instances).unwrap_or(u64::MAX), preservation)
+                });
+                let counted: Vec<_> = counted.collect();
+                let mut family = |name, help, of: fn(u64, Preservation) -> u64| {
+                    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                    for (namespace, instances, preservation) in &counted {
+                        let number = of(*instances, *preservation);
+                        let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
+                        gauge.encode(family.encode_family(&[("namespace", namespace.as_str())])?)?;
+                    }
+                    Ok(())
+                };
                 let help = "Instances of the namespaces with the most";
-                let name = "a8_namespace_instances";
-                let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-                for (namespace, instances) in self.registry.census(NAMED).largest {
-                    let gauge = ConstGauge::new(i64::try_from(instances).unwrap_or(i64::MAX));
-                    gauge.encode(family.encode_family(&[("namespace", namespace.as_str())])?)?;
-                }
-                Ok(())
+                family("a8_namespace_instances", help, |instances, _| instances)?;
+                let help = "Renewals in the last full minute";
+                family("a8_namespace_renewals_last_minute", help, |_, it| it.renewals)?;
+                let help =
+                    "Renewals a minute that must be exceeded for leases to end under self-preservation";
+                family("a8_namespace_renewals_threshold", help, |_, it| it.threshold)?;
+                let help = "Whether the namespace keeps instances whose leases ran out (1) or not (0)";
+                family("a8_namespace_self_preservation", help, |_, it| it.is_preserving.into())
             }
         }
     }

@@ -20,6 +20,10 @@ pub struct Reaper {
 
 /// How often it looks: an instance is gone at most this and a tenth of a second after its lease.
 const EVERY: Duration = Duration::from_millis(250);
+/// How often renewals are counted, and leases end on a Netflix server (spec eureka section 3.5).
+const MINUTE: Duration = Duration::from_secs(60);
+/// After so many minutes renewals are expected only of who has a lease.
+const REFRESH: u32 = 15;
 /// Instances that go at once, before others may run.
 const BATCH: usize = 1024;
 /// Instances that are named in the log in one pass; the rest is counted.
@@ -37,6 +41,7 @@ impl Reaper {
     /// Looks until told to stop. Nothing it does can fail, so it never ends early.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut every = tokio::time::interval(EVERY);
+        let (mut minute, mut minutes) = (self.clock.now().plus(MINUTE), 0_u32);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(every.tick()).await.is_some() {
             let stood_still = self.clock.tick();
@@ -46,7 +51,16 @@ impl Reaper {
                     "the process stood still for {stood_still:?}; all leases are prolonged by that"
                 );
             }
-            self.reap().await;
+            let now = self.clock.now();
+            let is_minute = minute <= now;
+            if is_minute {
+                minute = now.plus(MINUTE);
+                minutes = (minutes + 1) % REFRESH;
+                self.store.end_minute(minutes == 0, now);
+            }
+            if is_minute || !self.store.is_strict_eureka() {
+                self.reap().await;
+            }
             self.store.compact(self.clock.now());
         }
     }
@@ -54,7 +68,9 @@ impl Reaper {
     async fn reap(&self) {
         let now = self.clock.now();
         let mut gone = 0_usize;
-        for due in self.store.due(now).chunks(BATCH) {
+        // A Netflix server removes at most so many of a hundred in one run, so its run is not divided.
+        let batch = if self.store.is_strict_eureka() { usize::MAX } else { BATCH };
+        for due in self.store.due(now).chunks(batch) {
             self.store.expire(due, now, |namespace, instance| {
                 gone += 1;
                 if gone <= NAMED {

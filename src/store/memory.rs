@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{Answer, Census, Registered, Store, StoreError, StoreMetrics};
 use crate::directory::{Directory, Due, LeaseRules, LogLimits, Placed, Refusal, Slots};
-use crate::model::{Clock, Instance, Moment, Namespace, Origin, Update};
+use crate::model::{Clock, Instance, Moment, Namespace, Origin, Status, Update};
 
 /// Bounds of a store in memory.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +101,23 @@ impl MemoryStore {
                 tell(&tenant.namespace, &instance);
             }
             self.queue(&tenant);
+        }
+    }
+
+    /// Whether leases end as on a Netflix server; see [`LeaseRules`].
+    #[must_use]
+    pub fn is_strict_eureka(&self) -> bool {
+        self.config.leases.strict_eureka
+    }
+
+    /// A minute is over; with `expect_the_living`, renewals are expected only of who has a lease now.
+    pub fn end_minute(&self, expect_the_living: bool, now: Moment) {
+        let tenants: Vec<_> = self.numbers.lock().tenants.iter().flatten().cloned().collect();
+        for tenant in tenants {
+            tenant.directory.end_minute();
+            if expect_the_living && self.config.leases.self_preservation {
+                tenant.directory.expect_the_living(now);
+            }
         }
     }
 
@@ -328,18 +345,22 @@ impl Store for MemoryStore {
     }
 
     fn census(&self, largest: usize) -> Census {
-        let mut counted: Vec<_> = self
-            .numbers
-            .lock()
-            .tenants
-            .iter()
-            .flatten()
-            .map(|tenant| (tenant.namespace.clone(), tenant.directory.len()))
-            .collect();
+        let tenants: Vec<_> = self.numbers.lock().tenants.iter().flatten().cloned().collect();
+        let out_of_service = |tenant: &Arc<Tenant>| {
+            tenant.directory.counts().get(Status::OutOfService.position()).copied().unwrap_or_default()
+        };
+        let mut counted: Vec<_> =
+            tenants.iter().map(|tenant| (tenant.namespace.clone(), tenant.directory.len())).collect();
         let instances = counted.iter().map(|(_, instances)| instances).sum();
         let namespaces = counted.len();
         counted.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         counted.truncate(largest);
-        Census { instances, namespaces, largest: counted }
+        Census {
+            instances,
+            namespaces,
+            out_of_service: tenants.iter().map(out_of_service).sum(),
+            preserving: tenants.iter().filter(|it| it.directory.preservation().is_preserving).count(),
+            largest: counted,
+        }
     }
 }

@@ -194,6 +194,12 @@ mod tests {
             metadata: Some(Metadata::from_json(r#"{"k":[1,null]}"#, 1024).unwrap()),
             ttl: Duration::from_secs(30),
             registered_at: Timestamp::from_millis(1_767_225_600_123),
+            overridden: None,
+            dirty_at: Timestamp::from_millis(1_767_225_600_123),
+            updated_at: Timestamp::from_millis(1_767_225_600_123),
+            up_since: None,
+            action: crate::model::Action::Added,
+            document: None,
         }
     }
 
@@ -230,7 +236,7 @@ mod tests {
         let newer = FULL.replace(r#","reg""#, r#","zone":{"a":[1,2.5,null]},"reg""#);
         let record = Record::from_json(newer.as_bytes()).unwrap();
         assert_eq!(record.instance, instance());
-        let renewed = record.with(instance().with_status(Status::Up));
+        let renewed = record.with(Instance { status: Status::Up, ..instance() });
         assert!(text(&renewed).contains(r#""zone":{"a":[1,2.5,null]}"#), "{}", text(&renewed));
         assert_eq!(Record::from_json(&renewed.to_json()), Ok(renewed));
     }

@@ -7,13 +7,13 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use a8registry::directory::{Delta, Directory, Encoding, LogLimits, Op, Selector, Shown, Tag};
+use a8registry::directory::{Delta, Directory, Encoding, LeaseRules, LogLimits, Op, Selector, Shown, Tag};
 use a8registry::model::{
-    Clock, Endpoint, EndpointType, Metadata, Namespace, Registration, Status, Timestamp,
+    Clock, Endpoint, EndpointType, Metadata, Namespace, Origin, Registration, Status, Timestamp, Update,
 };
 use a8registry::store::expiry::Reaper;
 use a8registry::store::memory::{MemoryConfig, MemoryStore};
-use a8registry::store::{Store, StoreError, StoreMetrics, Update};
+use a8registry::store::{Store, StoreError, StoreMetrics};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
@@ -108,6 +108,7 @@ fn registration(service: u8, instance: u8, status: u8, ttl: u8, big: bool) -> (R
         tags: tags.iter().map(|tag| tag.as_str().into()).collect(),
         metadata: metadata.as_ref().map(|m| Metadata::from_json(m, 4096).expect("valid metadata")),
         ttl: Some(ttl),
+        eureka: None,
     };
     (asked, Known { service: service.into(), value, status, ttl, tags, metadata, renewed: 0 })
 }
@@ -163,7 +164,8 @@ impl World {
             }
             Step::SetStatus { namespace: ns, service, instance, status } => {
                 let (id, status) = (id_of(service, instance), status_of(status));
-                let set = self.store.update(&namespace(ns), &id, Update::Status(status)).await;
+                let set =
+                    self.store.update(&namespace(ns), &id, Update::Status(status), Origin::Client).await;
                 self.expect(ns, &id, set.is_ok(), "set_status");
                 if let (Ok(set), Some(known)) = (set, self.known(ns, &id)) {
                     assert_eq!(set.status, status);
@@ -172,7 +174,7 @@ impl World {
             }
             Step::Deregister { namespace: ns, service, instance } => {
                 let id = id_of(service, instance);
-                let gone = self.store.deregister(&namespace(ns), &id).await;
+                let gone = self.store.deregister(&namespace(ns), &id, Origin::Client).await;
                 self.expect(ns, &id, gone.is_ok(), "deregister");
                 if gone.is_ok()
                     && let Some(instances) = self.model.namespaces.get_mut(&ns)
@@ -200,7 +202,7 @@ impl World {
         let is_known = held.is_some_and(|held| held.contains_key(&id));
         let certain = held.map_or(0, |held| held.values().filter(|known| self.model.is_alive(known)).count());
         let possible = held.map_or(0, BTreeMap::len);
-        match self.store.register(&namespace(ns), granted).await {
+        match self.store.register(&namespace(ns), granted, Origin::Client).await {
             Ok(_) => {
                 assert!(is_known || certain < CAPACITY, "capacity was exceeded");
                 self.model.namespaces.entry(ns).or_default().insert(id, known);
@@ -213,7 +215,9 @@ impl World {
                 assert_eq!(max, NAMESPACES_MAX);
                 assert!(!is_known, "an instance that is there can be registered again");
             }
-            Err(StoreError::NoSuchInstance) => panic!("a registration needs no instance"),
+            Err(error @ (StoreError::NoSuchInstance | StoreError::Invalid(_))) => {
+                panic!("a valid registration needs no instance: {error}")
+            }
         }
     }
 
@@ -404,6 +408,7 @@ async fn play(steps: &[Step]) {
         namespace_capacity: Some(CAPACITY),
         max_namespaces: NAMESPACES_MAX,
         change_log: LogLimits { size: 200, age: Duration::from_secs(5) },
+        leases: LeaseRules::default(),
     };
     let store = Arc::new(MemoryStore::new(config, clock.clone(), StoreMetrics::default()));
     let shutdown = CancellationToken::new();

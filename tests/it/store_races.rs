@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use a8registry::directory::{Directory, Encoding, LogLimits, Selector, Shown};
+use a8registry::directory::{Directory, Encoding, LeaseRules, LogLimits, Selector, Shown};
 use a8registry::model::{
-    Clock, Endpoint, EndpointType, Instance, Namespace, Registration, Status, Timestamp,
+    Clock, Endpoint, EndpointType, Instance, Namespace, Origin, Registration, Status, Timestamp,
 };
 use a8registry::store::memory::{MemoryConfig, MemoryStore};
 use a8registry::store::{Answer, Store, StoreMetrics};
@@ -26,6 +26,7 @@ fn instance(service: &str, value: &str, ttl: Duration) -> Instance {
         tags: [].into(),
         metadata: None,
         ttl: None,
+        eureka: None,
     };
     asked.grant(ttl, Timestamp::default())
 }
@@ -49,7 +50,8 @@ fn keep(store: &MemoryStore, namespace: &Namespace, service: &str, value: &str, 
         let asked_at = Instant::now();
         let is_new = now(store.renew(namespace, &id)).is_err();
         if is_new {
-            now(store.register(namespace, instance(service, value, TTL))).expect("there is room");
+            now(store.register(namespace, instance(service, value, TTL), Origin::Client))
+                .expect("there is room");
         }
         let directory = store.directory(namespace).expect("it has an instance");
         let list = body(&directory, service);
@@ -72,11 +74,15 @@ fn churn(store: &MemoryStore, namespace: &Namespace, thread: usize, end: &Atomic
         let ids: Vec<_> = (0..40)
             .map(|nth| {
                 let new = instance(&service, &format!("10.0.{thread}.{nth}:80"), Duration::from_secs(60));
-                now(store.register(namespace, new)).expect("there is room").id
+                now(store.register(namespace, new, Origin::Client))
+                    .expect("there is room")
+                    .instance
+                    .id
+                    .clone()
             })
             .collect();
         for id in &ids {
-            now(store.deregister(namespace, id.as_str())).expect("it was registered");
+            now(store.deregister(namespace, id.as_str(), Origin::Client)).expect("it was registered");
             assert!(now(store.renew(namespace, id.as_str())).is_err(), "{id} came back");
         }
         let list = store.directory(namespace).map(|directory| body(&directory, &service));
@@ -90,14 +96,19 @@ fn churn(store: &MemoryStore, namespace: &Namespace, thread: usize, end: &Atomic
 fn what_a_client_was_told_stays_true_under_concurrent_writes_and_expiry() {
     let clock = Arc::new(Clock::default());
     let change_log = LogLimits { size: 1000, age: Duration::from_secs(1) };
-    let config = MemoryConfig { namespace_capacity: None, max_namespaces: 2, change_log };
+    let config = MemoryConfig {
+        namespace_capacity: None,
+        max_namespaces: 2,
+        change_log,
+        leases: LeaseRules::default(),
+    };
     let store = MemoryStore::new(config, clock.clone(), StoreMetrics::default());
     let namespace = Namespace::default();
     // Enough to have the index grow while others use it.
     for nth in 0..4000 {
         let fixed =
             instance("fixed", &format!("10.9.{}.{}:1", nth / 200, nth % 200), Duration::from_secs(600));
-        now(store.register(&namespace, fixed)).expect("there is room");
+        now(store.register(&namespace, fixed, Origin::Client)).expect("there is room");
     }
     let end = AtomicBool::new(false);
     let (kept, churned) = std::thread::scope(|scope| {

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use a8registry::api::query::{self, BadSelection};
-use a8registry::directory::{Cause, Directory, Encoding, LogLimits, Selector, Shown};
+use a8registry::directory::{LeaseRules, Cause, Directory, Encoding, LogLimits, Selector, Shown};
 use a8registry::model::{
     Clock, Endpoint, EndpointType, Metadata, Registration, ServiceName, Status, Timestamp,
 };
@@ -104,7 +104,7 @@ fuzz_target!(|input: &[u8]| {
 impl World {
     fn new() -> Self {
         let clock = Arc::new(Clock::default());
-        let directory = Directory::new(1, Arc::default(), clock, LogLimits::default());
+        let directory = Directory::new(1, Arc::default(), clock, LogLimits::default(), LeaseRules::default());
         for nth in 0..INSTANCES {
             let instance =
                 registration(nth).grant(Duration::from_secs(60 * (nth as u64 % 7)), Timestamp::default());
@@ -154,6 +154,7 @@ fn registration(nth: usize) -> Registration {
         metadata: METADATA[nth % METADATA.len()]
             .map(|json| Metadata::from_json(json, Metadata::AMALGAM8_MAX).expect("is metadata")),
         ttl: None,
+        eureka: None,
     }
 }
 

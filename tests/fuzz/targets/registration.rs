@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use a8registry::directory::{Encoding, LogLimits, Selector, Shown, Tag};
+use a8registry::directory::{LeaseRules, Encoding, LogLimits, Selector, Shown, Tag};
 use a8registry::model::{Clock, Metadata, Namespace, Registration, Status, TtlLimits};
 use a8registry::registry::{Granted, Registry};
 use a8registry::store::memory::{MemoryConfig, MemoryStore};
@@ -104,6 +104,7 @@ impl World {
             namespace_capacity: Some(CAPACITY),
             max_namespaces: 1,
             change_log: LogLimits::default(),
+            leases: LeaseRules::default(),
         };
         let store = Arc::new(MemoryStore::new(config, clock.clone(), StoreMetrics::default()));
         let registry = Registry::new(store, clock, TTL);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use a8registry::api::{Api, Detail, Entrance, Limits, Observer, Ops, Proxies, Route, Tenancy, router};
 use a8registry::auth::{AuthError, Authenticator, Open, Trusted};
-use a8registry::directory::{LogLimits, Tag};
+use a8registry::directory::{LeaseRules, LogLimits, Tag};
 use a8registry::model::{Clock, Namespace, TtlLimits};
 use a8registry::registry::Registry;
 use a8registry::store::StoreMetrics;
@@ -85,7 +85,7 @@ impl Server {
     fn new() -> Self {
         let clock = Arc::new(Clock::default());
         let config =
-            MemoryConfig { namespace_capacity: Some(3), max_namespaces: 2, change_log: LogLimits::default() };
+            MemoryConfig { namespace_capacity: Some(3), max_namespaces: 2, change_log: LogLimits::default(), leases: LeaseRules::default() };
         let store = Arc::new(MemoryStore::new(config, clock.clone(), StoreMetrics::default()));
         let seconds = Duration::from_secs;
         let ttl = TtlLimits { default: seconds(30), min: seconds(10), max: seconds(600) };
