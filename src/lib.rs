@@ -71,6 +71,8 @@ pub mod directory;
 pub mod healthcheck;
 pub mod listener;
 pub mod model;
+pub mod outbound;
+pub mod peers;
 pub mod registry;
 pub mod store;
 pub mod tasks;

@@ -17,7 +17,7 @@ use crate::model::{
 use crate::store::{Census, Registered, Store};
 
 pub use crate::store::{Answer, StoreError};
-pub use forward::{Forward, Forwarded};
+pub use forward::{Forward, Forwarded, Replica, Replicas};
 pub use metrics::RegistryMetrics;
 
 /// What handlers call; cheap to clone.
