@@ -19,6 +19,7 @@ use crate::config::{CapacityConfig, Config, ListenConfig, OpsConfig, StoreConfig
 use crate::directory::{LeaseRules, LogLimits};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
+use crate::peers::{Listening, Peering};
 use crate::registry::{Registry, RegistryMetrics};
 use crate::store::StoreMetrics;
 use crate::store::expiry::Reaper;
@@ -39,6 +40,7 @@ pub struct Daemon {
     observer: Observer,
     health: Arc<Health>,
     reaper: Reaper,
+    peering: Option<Peering>,
     key_reload: Option<KeyReload>,
     timeouts: Timeouts,
 }
@@ -51,8 +53,20 @@ impl Daemon {
     /// # Errors
     /// When a port is taken, or a file of keys or certificates cannot be used; the error says which.
     pub async fn bind(config: Config, dropped: Option<DroppedLines>) -> anyhow::Result<Self> {
-        let Config { listen, auth, ttl, store, capacity, limits, timeouts, ops, log: _, given, warnings } =
-            config;
+        let Config {
+            listen,
+            auth,
+            ttl,
+            store,
+            capacity,
+            limits,
+            timeouts,
+            peers,
+            ops,
+            log: _,
+            given,
+            warnings,
+        } = config;
         tracing::info!(version = BUILD.version, revision = BUILD.revision, "a8registry {BUILD} starts");
         match given.as_slice() {
             [] => tracing::info!("everything is set to its default"),
@@ -102,6 +116,12 @@ impl Daemon {
             None => Detail::Nobody,
         };
         let health = Arc::new(Health::default());
+        let listening = Listening { address: listener.local_addr()?, is_tls: listen.tls.is_some() };
+        let peering = Peering::new(peers, &registry, clock.clone(), health.clone(), listening)
+            .context("this server cannot be made known to its Eureka peers by --eureka_own_url")?;
+        if let Some(peering) = &peering {
+            peering.peers.register_metrics(metrics.registry_mut());
+        }
         let ops = Ops::new(health.clone(), metrics, detailed, detail);
         let tenancy = Tenancy {
             authenticator: authentication,
@@ -123,6 +143,7 @@ impl Daemon {
             observer: Observer::new(request_metrics),
             health,
             reaper: Reaper::new(memory, clock),
+            peering,
             key_reload,
             timeouts,
         })
@@ -146,7 +167,18 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { listener, ops_listener, api, ops, observer, health, reaper, key_reload, timeouts } = self;
+        let Self {
+            listener,
+            ops_listener,
+            api,
+            ops,
+            observer,
+            health,
+            reaper,
+            peering,
+            key_reload,
+            timeouts,
+        } = self;
         let mut tasks = Tasks::new();
         tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
         if let Some(reload) = key_reload {
@@ -164,7 +196,10 @@ impl Daemon {
         let address = listener.local_addr()?;
         let service = api::Entrance::new(api, ops, &observer);
         tasks.spawn(Phase::Serve, "listener", |shutdown| serve(listener, service, shutdown));
-        health.enter(HealthPhase::Ready);
+        match peering {
+            None => health.enter(HealthPhase::Ready),
+            Some(peering) => spawn_peering(&mut tasks, peering),
+        }
         tracing::info!(%address, "the registry is served on {address}");
 
         let stop = async {
@@ -179,6 +214,18 @@ impl Daemon {
             Err(error) => tracing::error!(%error, "stopped: {error}"),
         }
         Ok(ended?)
+    }
+}
+
+/// Starts what peers need; it makes the process ready.
+fn spawn_peering(tasks: &mut Tasks, peering: Peering) {
+    let Peering { peers: _, links, announcements, first_sync } = peering;
+    tasks.spawn(Phase::Announce, "peer synchronization", |shutdown| first_sync.run(shutdown));
+    for announcement in announcements {
+        tasks.spawn(Phase::Announce, "peer announcement", |shutdown| announcement.run(shutdown));
+    }
+    for link in links {
+        tasks.spawn(Phase::Flush, "peer link", |shutdown| link.run(shutdown));
     }
 }
 

@@ -110,14 +110,13 @@ impl Peering {
     /// When this server's own URL has a name that is too long for one.
     pub fn new(
         config: PeersConfig,
-        registry: Registry,
+        registry: &Registry,
         clock: Arc<Clock>,
         health: Arc<Health>,
         listening: Listening,
     ) -> Result<Option<Self>, Invalid> {
         let PeersConfig { urls, namespace, application, own_url, metadata_max } = config;
-        let own_url =
-            own_url.or_else(|| announcement::own_url(listening.address, listening.is_tls, &urls));
+        let own_url = own_url.or_else(|| announcement::own_url(listening.address, listening.is_tls, &urls));
         let is_own = |url: &BaseUrl| own_url.as_ref().is_some_and(|own| own.is_same_place(url));
         for own in urls.iter().filter(|url| is_own(url)) {
             tracing::info!(url = %own, "{own} is this server itself, and no peer");
@@ -138,8 +137,14 @@ impl Peering {
         };
         let peers = others.into_iter().map(|url| Arc::new(Peer::new(url, identity.clone()))).collect();
         let outbound = Outbound::new(trust);
-        let peers =
-            Arc::new(Peers { namespace, clock, outbound, health: health.clone(), counts: Counts::default(), peers });
+        let peers = Arc::new(Peers {
+            namespace,
+            clock,
+            outbound,
+            health: health.clone(),
+            counts: Counts::default(),
+            peers,
+        });
         peers.report();
         registry.forward_to(peers.clone());
         let each = || peers.peers.iter().map(|peer| (peers.clone(), peer.clone()));

@@ -230,26 +230,6 @@ impl Instance {
         self.document.as_ref().map_or(self.id.as_str(), |document| document.effective_id())
     }
 
-    /// Whether one of its virtual addresses is this one (spec eureka section 1.13). That of an instance that did
-    /// not come by the Eureka API is its service's name (spec amalgam8 section 7).
-    #[must_use]
-    pub fn has_vip(&self, vip: &str) -> bool {
-        match &self.document {
-            Some(document) => document.has_vip(vip),
-            None => self.service.as_str() == vip,
-        }
-    }
-
-    /// The same for addresses with TLS; an instance that did not come by the Eureka API has one when its
-    /// endpoint is spoken to by `https`.
-    #[must_use]
-    pub fn has_secure_vip(&self, vip: &str) -> bool {
-        match &self.document {
-            Some(document) => document.has_secure_vip(vip),
-            None => self.endpoint.is_secure() && self.service.as_str() == vip,
-        }
-    }
-
     /// The status as the Amalgam8 API shows it: a word of the client's own stays what it was.
     #[must_use]
     pub fn status_shown(&self) -> &str {

@@ -221,7 +221,8 @@ mod tests {
     #[test]
     fn what_lies_below_is_encoded() {
         let url: BaseUrl = "http://u:p@h:8761/eureka".parse().expect("a URL");
-        let below = |segments: &[&str], query: &[(&str, &str)]| url.below(segments, query).map(|it| it.to_string());
+        let below =
+            |segments: &[&str], query: &[(&str, &str)]| url.below(segments, query).map(|it| it.to_string());
         assert_eq!(below(&["apps", ""], &[]).ok().as_deref(), Some("http://h:8761/eureka/apps/"));
         let heartbeat = below(&["apps", "A B", "h:x/y"], &[("status", "UP"), ("v", "é")]);
         let want = "http://h:8761/eureka/apps/A%20B/h%3Ax%2Fy?status=UP&v=%C3%A9";

@@ -16,8 +16,8 @@ use super::backoff::Backoff;
 use super::standing::Trouble;
 use super::{Peer, Peers};
 use crate::model::{
-    Document, Endpoint, EndpointType, EurekaClaim, Instance, Invalid, Port, Registration, ServiceName, Status,
-    Timestamp,
+    Document, Endpoint, EndpointType, EurekaClaim, Instance, Invalid, Port, Registration, ServiceName,
+    Status, Timestamp,
 };
 use crate::outbound::{BaseUrl, Bounds, CallError, Reply};
 use crate::wire::eureka::Format;
@@ -233,7 +233,10 @@ mod tests {
         assert_eq!((&*document.host_name, &*document.ip_addr), ("registry.example", "10.0.0.1"));
         assert_eq!(document.secure_port, Port { number: 8443, is_enabled: true });
         assert!(!document.port.is_enabled);
-        assert_eq!(document.secure_health_check_url.as_deref(), Some("https://registry.example:8443/health/ready"));
+        assert_eq!(
+            document.secure_health_check_url.as_deref(),
+            Some("https://registry.example:8443/health/ready")
+        );
         let url: BaseUrl = "http://10.0.0.9/".parse().expect("a URL");
         let own = own_instance(&application, &url, ip, Timestamp::from_millis(7)).expect("it is valid");
         let document = own.document.expect("a document");

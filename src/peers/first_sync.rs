@@ -11,12 +11,12 @@ use http::{Method, StatusCode};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::Peer;
 use super::Peers;
 use super::backoff::Backoff;
 use super::intake::Intake;
 use super::metrics::Intaken;
 use super::standing::Trouble;
-use super::Peer;
 use crate::outbound::{Bounds, CallError};
 use crate::telemetry::{Health, Phase};
 use crate::wire::eureka::applications::ApplicationsBody;
@@ -64,7 +64,9 @@ impl FirstSync {
         };
         self.health.enter(Phase::Ready);
         if outcome.is_err() {
-            tracing::warn!("no peer gave its list within {GIVE_UP_AFTER:?}; their heartbeats bring what is missing");
+            tracing::warn!(
+                "no peer gave its list within {GIVE_UP_AFTER:?}; their heartbeats bring what is missing"
+            );
         }
     }
 
@@ -118,7 +120,11 @@ impl FirstSync {
             }
         }
         let peer = &peer.name;
-        tracing::info!(peer, instances = registered, "{registered} instances are taken over from peer {peer}");
+        tracing::info!(
+            peer,
+            instances = registered,
+            "{registered} instances are taken over from peer {peer}"
+        );
         if invalid != 0 {
             tracing::warn!(
                 peer,

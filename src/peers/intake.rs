@@ -36,8 +36,7 @@ impl Intake {
         if is_self || self.registry.has_told_of(&self.namespace, &application, id) {
             return Intaken::Ours;
         }
-        let overridden =
-            claim.and_then(|claim| claim.overridden).filter(|status| *status != Status::Unknown);
+        let overridden = claim.and_then(|claim| claim.overridden).filter(|status| *status != Status::Unknown);
         let granted = match self.registry.register(&self.namespace, registration, Origin::Peer).await {
             Ok(granted) => granted,
             Err(why) => {

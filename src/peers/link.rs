@@ -159,7 +159,8 @@ impl Link {
             (_, 200..=299, _) => ItemResult::Sent,
             (BatchAction::Heartbeat, 404, _) => {
                 // As it is now: what it was when it renewed may be outdated.
-                if let Some(instance) = self.peers.directory(&self.intake.registry).get(instance.id.as_str()) {
+                if let Some(instance) = self.peers.directory(&self.intake.registry).get(instance.id.as_str())
+                {
                     self.peers.push(&self.peer, Forwarded::Register(instance));
                 }
                 ItemResult::Conflict

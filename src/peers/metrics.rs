@@ -132,8 +132,7 @@ impl Collector for Gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for peer in &self.0.peers {
                 if let Some(value) = value(peer) {
-                    let labelled = family.encode_family(&[("peer", peer.name.as_str())])?;
-                    ConstGauge::new(value).encode(labelled)?;
+                    ConstGauge::new(value).encode(family.encode_family(&[("peer", peer.name.as_str())])?)?;
                 }
             }
             Ok(())
@@ -163,7 +162,11 @@ impl Peers {
         let Counts { items, batches, synced } = self.counts.clone();
         registry.register("a8_peer_items", "Writes for peers, by what became of them", items);
         registry.register("a8_peer_batches", "Batches sent to peers, by what became of them", batches);
-        registry.register("a8_peer_instances", "Instances that peers told of, by what became of them", synced);
+        registry.register(
+            "a8_peer_instances",
+            "Instances that peers told of, by what became of them",
+            synced,
+        );
         registry.register_collector(Box::new(Gauges(self.clone())));
     }
 }

@@ -57,21 +57,19 @@ impl Standing {
 
     /// It did not. True when that, or its reason, is news.
     pub(super) fn failed(&self, peer: &str, trouble: Trouble) -> bool {
+        let (shown, needs_somebody) = (trouble.to_string(), matches!(trouble, Trouble::Unauthorized(_)));
         let mut state = self.0.lock();
         let known = state.trouble.as_ref().map(std::mem::discriminant);
         let is_news = known != Some(std::mem::discriminant(&trouble));
-        state.trouble = Some(trouble.clone());
+        state.trouble = Some(trouble);
         drop(state);
-        if is_news {
-            match trouble {
-                Trouble::Unauthorized(_) => tracing::error!(
-                    peer, %trouble,
-                    "peer {peer} {trouble}: nothing reaches it until its URL has credentials that it takes"
-                ),
-                Trouble::Unanswered(_) | Trouble::Busy | Trouble::Refuses(_) | Trouble::Unreadable => {
-                    tracing::warn!(peer, %trouble, "peer {peer} is lost: it {trouble}");
-                }
-            }
+        match (is_news, needs_somebody) {
+            (true, true) => tracing::error!(
+                peer, trouble = shown,
+                "peer {peer} {shown}: nothing reaches it until its URL has credentials that it takes"
+            ),
+            (true, false) => tracing::warn!(peer, trouble = shown, "peer {peer} is lost: it {shown}"),
+            (false, _) => {}
         }
         is_news
     }
