@@ -211,7 +211,8 @@ fn body_of(taken: &[Queued], now: Timestamp) -> (Vec<u8>, usize) {
     let (mut items, mut length) = (Vec::with_capacity(taken.len()), 0);
     for queued in taken {
         let mut item = Vec::new();
-        push_item(&mut item, &item_of(&queued.write, now));
+        let application = queued.write.instance().application();
+        push_item(&mut item, &item_of(&queued.write, &application, now));
         length += item.len();
         items.push(item);
         if BODY_ENOUGH <= length {
@@ -222,10 +223,10 @@ fn body_of(taken: &[Queued], now: Timestamp) -> (Vec<u8>, usize) {
 }
 
 /// A write as a peer takes it (spec eureka section 4.2).
-fn item_of(write: &Forwarded, now: Timestamp) -> ItemToSend<'_> {
+fn item_of<'a>(write: &'a Forwarded, application: &'a str, now: Timestamp) -> ItemToSend<'a> {
     let instance = write.instance();
     let item = ItemToSend {
-        application: instance.service.as_str(),
+        application,
         id: instance.id_in_application(),
         dirty_at: Some(instance.dirty_at),
         status: Some(instance.status),

@@ -65,7 +65,8 @@ impl Standing {
         drop(state);
         match (is_news, needs_somebody) {
             (true, true) => tracing::error!(
-                peer, trouble = shown,
+                peer,
+                trouble = shown,
                 "peer {peer} {shown}: nothing reaches it until its URL has credentials that it takes"
             ),
             (true, false) => tracing::warn!(peer, trouble = shown, "peer {peer} is lost: it {shown}"),
