@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::args::{
-    Args, AuthArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, PeerArgs, StoreArgs, TimeoutArgs,
+    Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, PeerArgs, StoreArgs, TimeoutArgs,
 };
 use super::spelling::Settings;
 use super::values::StoreName;
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::api::Proxies;
 use crate::auth::{AuthConfig, JwtConfig, Mode};
+use crate::directory::LeaseRules;
 use crate::healthcheck::{Probe, Transport};
 use crate::model::TtlLimits;
 use crate::outbound::BaseUrl;
@@ -24,18 +25,15 @@ use crate::telemetry::{GoDuration, LogConfig};
 /// Bytes from which an HS256 secret is as strong as its signature.
 const STRONG_SECRET: usize = 32;
 
-/// Bytes of metadata that an instance of a Eureka peer may have.
-const METADATA_MAX: usize = 16 * 1024;
-
 /// The configuration that these values make.
 pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigError> {
-    let Args { listen, auth, leases, store, limits, timeouts, peers, ops } = args;
+    let Args { listen, auth, leases, eureka, store, limits, timeouts, peers, ops } = args;
     let mut warnings = Vec::new();
     let listen = listen_config(listen, settings)?;
     let auth = auth_config(auth, settings, &mut warnings)?;
     let ttl = ttl_limits(&leases, settings, &mut warnings)?;
     let (store, capacity) = store_config(&store, &mut warnings);
-    let peers = peers_config(peers, settings, &mut warnings);
+    let peers = peers_config(peers, &eureka, settings, &mut warnings);
     let (ops, log) = ops_config(ops, &listen, settings)?;
     warn_of_unknown_variables(settings, &mut warnings);
     Ok(Config {
@@ -44,7 +42,8 @@ pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigEr
         ttl,
         store,
         capacity,
-        limits: limits_config(&limits),
+        leases: lease_rules(&leases, &eureka),
+        limits: limits_config(&limits, &eureka),
         timeouts: timeouts_config(&timeouts),
         peers,
         ops,
@@ -171,7 +170,13 @@ fn ttl_limits(
     settings: &Settings,
     warnings: &mut Vec<String>,
 ) -> Result<TtlLimits, ConfigError> {
-    let LeaseArgs { default_ttl: default, min_ttl: min, max_ttl: max } = *args;
+    let LeaseArgs {
+        default_ttl: default,
+        min_ttl: min,
+        max_ttl: max,
+        out_of_service_max: _,
+        self_preservation: _,
+    } = *args;
     if max < min {
         return Err(ConfigError::Contradiction(format!(
             "{} is {}, above {}, which is {}",
@@ -193,6 +198,16 @@ fn ttl_limits(
     Ok(TtlLimits { default, min, max })
 }
 
+fn lease_rules(args: &LeaseArgs, eureka: &EurekaArgs) -> LeaseRules {
+    let LeaseArgs { default_ttl: _, min_ttl: _, max_ttl: _, out_of_service_max, self_preservation } = *args;
+    let EurekaArgs { eureka_strict_expiry, eureka_metadata_max: _ } = *eureka;
+    LeaseRules {
+        strict_eureka: eureka_strict_expiry,
+        self_preservation,
+        out_of_service_max: Some(out_of_service_max).filter(|max| !max.is_zero()),
+    }
+}
+
 fn store_config(args: &StoreArgs, warnings: &mut Vec<String>) -> (StoreConfig, CapacityConfig) {
     let StoreArgs { store, namespace_capacity, max_namespaces, change_log_size, change_log_age } = *args;
     if namespace_capacity == 0 {
@@ -212,7 +227,7 @@ fn store_config(args: &StoreArgs, warnings: &mut Vec<String>) -> (StoreConfig, C
     (store, capacity)
 }
 
-fn limits_config(args: &LimitArgs) -> Limits {
+fn limits_config(args: &LimitArgs, eureka: &EurekaArgs) -> Limits {
     let LimitArgs {
         max_header_bytes,
         max_body_bytes,
@@ -228,6 +243,7 @@ fn limits_config(args: &LimitArgs) -> Limits {
         batch_ids: max_batch_ids,
         connections: max_connections,
         full_lists: max_full_lists,
+        eureka_metadata: eureka.eureka_metadata_max,
     }
 }
 
@@ -242,7 +258,12 @@ fn timeouts_config(args: &TimeoutArgs) -> Timeouts {
     }
 }
 
-fn peers_config(args: PeerArgs, settings: &Settings, warnings: &mut Vec<String>) -> PeersConfig {
+fn peers_config(
+    args: PeerArgs,
+    eureka: &EurekaArgs,
+    settings: &Settings,
+    warnings: &mut Vec<String>,
+) -> PeersConfig {
     let PeerArgs { eureka_peer_url, eureka_namespace, eureka_app, eureka_own_url } = args;
     let mut urls: Vec<BaseUrl> = Vec::new();
     for url in eureka_peer_url {
@@ -270,7 +291,7 @@ fn peers_config(args: PeerArgs, settings: &Settings, warnings: &mut Vec<String>)
         namespace: eureka_namespace,
         application: eureka_app,
         own_url: eureka_own_url,
-        metadata_max: METADATA_MAX,
+        metadata_max: eureka.eureka_metadata_max,
     }
 }
 
