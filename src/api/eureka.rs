@@ -13,7 +13,6 @@ mod reads;
 mod refusal;
 mod server;
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
@@ -47,21 +46,6 @@ pub(super) enum Road {
     Answered(Response),
     /// It is being made.
     Answering(BoxFuture<'static, Response>),
-}
-
-/// Another server that ours tells its clients' writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replica {
-    /// Its address, without credentials.
-    pub url: String,
-    /// Whether it took what it was last told.
-    pub is_available: bool,
-}
-
-/// Knows the servers that ours tells its clients' writes.
-pub trait Replicas: Send + Sync + fmt::Debug {
-    /// All of them, in the order of the configuration.
-    fn replicas(&self) -> Vec<Replica>;
 }
 
 /// What the Eureka API counts besides requests. Cheap to clone.
@@ -151,9 +135,7 @@ async fn operate(api: &Api, request: &Parts, place: Place<'_>, body: Body) -> Re
             leases::register(api, request, place, &admitted()?, name, body).await
         }
         Resource::Instance(named) if is_read => reads::instance(api, request, place, &admitted()?, named),
-        Resource::Instance(named) if is_delete => {
-            leases::deregister(api, request, &admitted()?, named).await
-        }
+        Resource::Instance(named) if is_delete => leases::deregister(api, request, &admitted()?, named).await,
         Resource::StatusOf(named) if is_put => leases::set_status(api, request, &admitted()?, named).await,
         Resource::StatusOf(named) if is_delete => {
             leases::clear_status(api, request, &admitted()?, named).await

@@ -135,10 +135,9 @@ impl Page {
             let id = Escaped(instance.id_in_application());
             self.add(format_args!("<tr><td>{}</td><td>", Escaped(&instance.application())));
             match url.filter(|url| url.starts_with("http://") || url.starts_with("https://")) {
-                Some(url) => self.add(format_args!(
-                    "<a rel=\"noreferrer\" href=\"{}\">{id}</a>",
-                    Escaped(url)
-                )),
+                Some(url) => {
+                    self.add(format_args!("<a rel=\"noreferrer\" href=\"{}\">{id}</a>", Escaped(url)))
+                }
                 None => self.add(format_args!("{id}")),
             }
             let class = if instance.status == Status::Up { "" } else { " class=\"bad\"" };
@@ -162,7 +161,11 @@ impl Page {
     fn events(&mut self, caption: &str, events: &[(Timestamp, Box<str>)]) {
         self.add(format_args!("<table><caption>{}</caption>", Escaped(caption)));
         for (at, name) in events {
-            self.add(format_args!("<tr><td>{}</td><td>{}</td></tr>", at.rfc3339().escape_ascii(), Escaped(name)));
+            self.add(format_args!(
+                "<tr><td>{}</td><td>{}</td></tr>",
+                at.rfc3339().escape_ascii(),
+                Escaped(name)
+            ));
         }
         if events.is_empty() {
             self.add(format_args!("<tr><td>none</td></tr>"));
@@ -211,6 +214,9 @@ mod tests {
     #[test]
     fn what_clients_say_stays_text() {
         let text = "a<script>\"x\" & 'y'</script>é";
-        assert_eq!(Escaped(text).to_string(), "a&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;é");
+        assert_eq!(
+            Escaped(text).to_string(),
+            "a&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;é"
+        );
     }
 }

@@ -270,7 +270,13 @@ async fn refused_registrations_have_the_texts_of_their_root() {
     let other = PAY.replace(r#""app":"PAY""#, r#""app":"Other""#);
     let long = PAY.replace(r#""k":"v""#, &format!(r#""k":"{}""#, "x".repeat(17 * 1024)));
     for (headers, body, netflix, label, below_api) in [
-        (&[JSON][..], "{", r#"{"error": "cannot parse request body"}"#, "application/json", "Failed to register instance"),
+        (
+            &[JSON][..],
+            "{",
+            r#"{"error": "cannot parse request body"}"#,
+            "application/json",
+            "Failed to register instance",
+        ),
         (
             &[XML, READS_JSON],
             "<instance>",
@@ -446,9 +452,9 @@ async fn batches_are_bounded() {
 #[derive(Debug)]
 struct TwoPeers;
 
-impl crate::api::Replicas for TwoPeers {
-    fn replicas(&self) -> Vec<crate::api::Replica> {
-        let of = |url: &str, is_available| crate::api::Replica { url: url.into(), is_available };
+impl crate::registry::Replicas for TwoPeers {
+    fn replicas(&self) -> Vec<crate::registry::Replica> {
+        let of = |url: &str, is_available| crate::registry::Replica { url: url.into(), is_available };
         vec![of("http://a:1/eureka/", true), of("http://b:1/eureka/", false)]
     }
 }
