@@ -148,7 +148,10 @@ async fn errors_of_reads_have_the_shape_of_their_root() {
         let options = server.send(&format!("OPTIONS {root}/apps/A/b"), &[], "").await;
         assert_eq!(options.empty(204).header("allow"), "DELETE, GET, HEAD, OPTIONS, PUT");
     }
-    assert_eq!(server.get("/api/eureka/default/v2/apps//x").await.refused(400), "Missing application identifier");
+    assert_eq!(
+        server.get("/api/eureka/default/v2/apps//x").await.refused(400),
+        "Missing application identifier"
+    );
     for path in ["/api/eureka", "/api/eureka/", "/api/eureka/t", "/api/eureka/t/v2"] {
         assert_eq!(server.get(path).await.refused(404), "Resource not found", "{path}");
     }
