@@ -29,7 +29,7 @@ def arguments():
     parser.add_argument("binary", nargs="?", default="bin/a8registry", help="the registry (bin/a8registry)")
     parser.add_argument("--only", action="append", choices=ALL, metavar="NAME", help=f"one of {', '.join(ALL)}; repeatable")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--reference", action="store_true", help="the clients against a real Eureka server instead")
+    group.add_argument("--reference", action="store_true", help="a real Eureka server in the place of the registry")
     group.add_argument("--against", metavar="URL", help="the clients against a server that runs already, such as http://127.0.0.1:8761/eureka/")
     parser.add_argument("--root", default="/eureka/v2/", help="path that the clients are given at the registry")
     parser.add_argument("--peer-minutes", type=float, default=1, metavar="N", help="how long the peers are watched")
@@ -113,13 +113,12 @@ def main():
     CACHE.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="a8-interop-"))
     report = Report()
-    ours = not options.reference and not options.against
     try:
         for name in options.only or ALL:
             print(name, flush=True)
             if name in CLIENTS:
                 run_client(name, options, directory, report)
-            elif not ours:
+            elif options.against:
                 report.left_out.append(f"{name}: needs the registry itself")
             elif name == "peers":
                 peers.run(options, directory, report)
