@@ -58,7 +58,7 @@ class Spring(Client):
     def command(self, url, id_, host, port):
         return [*JAVA, "-Xmx128m", "-jar", f"{self.at}/program.jar", "--spring.main.banner-mode=off",
                 "--logging.level.root=WARN", f"--spring.application.name={APP}",
-                "--spring.cloud.service-registry.auto-registration.enabled=true",
+                "--server.port=0", "--server.address=127.0.0.1",
                 f"--eureka.client.service-url.defaultZone={url}",
                 "--eureka.client.registry-fetch-interval-seconds=1",
                 "--eureka.client.instance-info-replication-interval-seconds=1",
@@ -102,7 +102,7 @@ CLIENTS = {
     "spring": Spring("spring"),
     # The last release train whose client speaks by RestTemplate.
     "spring-resttemplate": Spring("spring-resttemplate", "somebody:secret",
-                                  "-Dspring-boot.version=3.5.11", "-Dspring-cloud.version=2025.0.2"),
+                                  "-Dspring-boot.version=3.5.11", "-Dspring-cloud.version=2025.0.1"),
     "python": Python(),
     "node": Node(True),
     "node-full": Node(False),

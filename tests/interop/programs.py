@@ -297,8 +297,10 @@ class Reference(Server):
     def __init__(self, directory, *options, name="eureka-server"):
         super().__init__(name, directory)
         self.jar = maven("eureka-server", "eureka-server") / "program.jar"
-        self.options = options or ("--eureka.client.register-with-eureka=false",
-                                   "--eureka.client.fetch-registry=false")
+        # Alone it must be its own peer: the default is whatever listens on port 8761.
+        self.options = options or ("--eureka.client.register-with-eureka=false", "--eureka.client.fetch-registry=false",
+                                   "--eureka.instance.hostname=127.0.0.1",
+                                   f"--eureka.client.service-url.defaultZone=http://127.0.0.1:{self.port}/eureka/")
 
     def command(self):
         return [*JAVA, "-Xmx160m", "-jar", str(self.jar),

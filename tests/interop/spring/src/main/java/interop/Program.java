@@ -7,7 +7,6 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.util.TreeSet;
 import org.springframework.boot.SpringApplication;
-import org.springframework.boot.WebApplicationType;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.cloud.client.discovery.DiscoveryClient;
 import org.springframework.cloud.netflix.eureka.serviceregistry.EurekaRegistration;
@@ -21,15 +20,11 @@ import org.springframework.context.ConfigurableApplicationContext;
 @SpringBootApplication
 public class Program {
     public static void main(String[] args) throws Exception {
-        SpringApplication application = new SpringApplication(Program.class);
-        application.setWebApplicationType(WebApplicationType.NONE);
-        ConfigurableApplicationContext context = application.run(args);
+        ConfigurableApplicationContext context = SpringApplication.run(Program.class, args);
         EurekaClient client = context.getBean(EurekaClient.class);
         EurekaServiceRegistry registry = context.getBean(EurekaServiceRegistry.class);
         EurekaRegistration registration = context.getBean(EurekaRegistration.class);
         DiscoveryClient discovery = context.getBean(DiscoveryClient.class);
-        // Without a web server nothing else does this.
-        registry.register(registration);
 
         Thread watch = new Thread(() -> watch(client, discovery, registration));
         watch.setDaemon(true);
@@ -45,7 +40,6 @@ public class Program {
             }
             say("{\"did\":\"" + order[0] + "\",\"status\":200}");
         }
-        registry.deregister(registration);
         context.close();
         say("{\"did\":\"quit\"}");
         System.exit(0);
