@@ -8,7 +8,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from programs import CACHE, JAVA, Failed, LeftOut, Process, call, maven, npm, pip, until
+from programs import CACHE, HERE, JAVA, Failed, Process, call, maven, npm, pip, until
 from proxy import Proxy
 
 APP, VIP = "interop-app", "interop-vip"
@@ -22,7 +22,7 @@ class Client:
 
     overrides = True      # has a call of its own for status overrides
     deltas = True         # reads by deltas
-    keeps_order = True    # forgets, after a restart of the server, what is not there any more
+    ribbon = False        # has a Ribbon load balancer on top
     user = None           # credentials in the URL, "name:password"
 
     def build(self):
@@ -76,14 +76,12 @@ class Python(Client):
         self.at = pip("python")
 
     def command(self, url, id_, host, port):
-        program = str(CACHE.joinpath("python")), str(__file__).replace("clients.py", "python/program.py")
-        start = f"import sys, runpy; sys.path.insert(0, {program[0]!r}); runpy.run_path({program[1]!r}, run_name='__main__')"
-        return [sys.executable, "-c", start, *self.given(url, id_, host, port)]
+        return ["env", f"PYTHONPATH={self.at}", sys.executable, "-B", str(HERE / "python" / "program.py"),
+                *self.given(url, id_, host, port)]
 
 
 class Node(Client):
     overrides = False
-    keeps_order = False
 
     def __init__(self, deltas):
         self.deltas = deltas
@@ -109,10 +107,20 @@ CLIENTS = {
 }
 
 
+# Who registers, and who of another kind watches: what one wrote, the other must be able to read.
+PAIRS = {
+    "node-seen-by-java": ("node", "java-eureka1"),
+    "java-seen-by-python": ("java-eureka2", "python"),
+    "python-seen-by-spring": ("python", "spring"),
+    "spring-seen-by-node": ("spring", "node"),
+}
+
+
 class Member:
     """One running client behind a proxy of its own."""
 
     def __init__(self, client, server, directory, name, port):
+        self.client = client
         self.id = f"{name}.interop:{APP}:{port}"
         self.host, self.port = f"{name}.interop", port
         self.proxy = Proxy(server.port)
@@ -124,7 +132,7 @@ class Member:
     def entry(self, status):
         return [self.id, status, self.host, self.port]
 
-    def waits_view(self, what, entry, seconds=PATIENCE, start=None):
+    def waits_view(self, what, entry, seconds=PATIENCE):
         """Waits until the newest view has the entry (id, status, host, port)."""
         until(seconds, f"{self.process.name}: {what}; view {self.view()}", lambda: entry in self.view())
 
@@ -183,10 +191,10 @@ def check(condition, text):
 
 
 class Course:
-    """Two instances of one client, an observer and an actor, and what must be true of both."""
+    """Two instances, an actor and an observer, of one client or of two, and what must be true of both."""
 
-    def __init__(self, name, client, server, directory):
-        self.name, self.client, self.server, self.directory = name, client, server, directory
+    def __init__(self, name, client, watcher, server, directory):
+        self.name, self.client, self.watcher, self.server, self.directory = name, client, watcher, server, directory
         self.server.label = f"{name}-{server.name}"
         self.facts = []
         self.observer = self.actor = None
@@ -200,16 +208,12 @@ class Course:
         yield "loses one that died", self.loses_dead
         if self.server.amalgam8:
             yield "sees an Amalgam8 registration", self.sees_native
-        if self.client.deltas:
+        if self.watcher.deltas:
             yield "follows by deltas alone", self.deltas_only
         if self.server.restarts:
             yield "registers again after a restart", self.restarts
         yield "deregisters", self.deregisters
         yield "sent nothing that was refused", self.nothing_refused
-
-    def start(self, name, port):
-        member = Member(self.client, self.server, self.directory, name, port)
-        return member
 
     def close(self):
         for member in (self.actor, self.observer):
@@ -218,12 +222,12 @@ class Course:
 
     def registers(self):
         at = time.monotonic()
-        self.observer = self.start("b", 8002)
+        self.observer = Member(self.watcher, self.server, self.directory, "b", 8002)
         self.observer.waits_view("sees itself", self.observer.entry("UP"))
         posts = self.observer.registrations()
         check(posts and all(one.status == 204 for one in posts), f"answers to registrations: {statuses(posts)}")
         self.facts.append(f"sees itself {time.monotonic() - at:.1f} s after its start")
-        if self.client.deltas:
+        if self.watcher.deltas:
             self.settle(self.observer)
 
     def settle(self, member):
@@ -236,14 +240,14 @@ class Course:
 
     def is_seen(self):
         self.marked = self.observer.proxy.mark()
-        self.actor = self.start("a", 8001)
+        self.actor = Member(self.client, self.server, self.directory, "a", 8001)
         until(PATIENCE, "the actor registers", lambda: any(p.status == 204 for p in self.actor.registrations()))
         at = time.monotonic()
         self.observer.waits_view("sees the other", self.actor.entry("UP"))
         self.facts.append(f"other sees it {time.monotonic() - at:.1f} s after its 204")
         self.actor.waits_view("sees the other", self.observer.entry("UP"))
         self.listed(self.actor, "UP")
-        if getattr(self.client, "ribbon", False):
+        if self.watcher.ribbon:
             self.ribbon({self.actor, self.observer})
 
     def ribbon(self, members, extra=()):
@@ -297,7 +301,7 @@ class Course:
         self.listed(member, "OUT_OF_SERVICE")
         if member.last("remote") is not None:
             until(PATIENCE, "knows its own override", lambda: member.last("remote") == "OUT_OF_SERVICE")
-        if getattr(self.client, "ribbon", False):
+        if self.watcher.ribbon:
             self.ribbon({self.observer})
         start = member.proxy.mark()
         if self.client.overrides:
@@ -308,7 +312,7 @@ class Course:
         self.observer.waits_view("sees UP again", member.entry("UP"))
         self.facts.append("after the override: " + sequence(member.proxy.log(start), ("PUT", "POST", "DELETE")))
         self.listed(member, "UP")
-        if getattr(self.client, "ribbon", False):
+        if self.watcher.ribbon:
             self.ribbon({self.actor, self.observer})
 
     def loses_dead(self):
@@ -323,12 +327,12 @@ class Course:
         at = time.monotonic()
         # The cadence of the client is one second; a lease of three leaves room to be seen.
         self.observer.waits_view("sees the dying one", ["ghost", "UP", "ghost.interop", 8009])
-        if getattr(self.client, "ribbon", False):
+        if self.watcher.ribbon:
             self.ribbon({self.actor, self.observer}, ["ghost.interop:8009"])
         self.observer.waits_gone("loses the dead one", "ghost")
         self.facts.append(f"loses one that died {time.monotonic() - at:.1f} s after its only sign of life "
                           f"(lease {LEASE} s)")
-        if getattr(self.client, "ribbon", False):
+        if self.watcher.ribbon:
             self.ribbon({self.actor, self.observer})
 
     def sees_native(self):
@@ -361,7 +365,7 @@ class Course:
         for member in starts:
             for other in starts:
                 member.waits_view("sees all again", other.entry("UP"))
-        if self.client.deltas:
+        if self.watcher.deltas:
             # A client whose hash does not match may read everything again, but not for ever.
             self.settle(self.observer)
 
@@ -385,16 +389,16 @@ class Course:
             for one in member.proxy.log():
                 beat = one.method == "PUT" and "/status" not in one.path
                 check(one.status < 400 or beat and one.status == 404, f"{one.method} {one.path}: {one.status}")
-                if self.client.user:
-                    wanted = "Basic " + base64.b64encode(self.client.user.encode()).decode()
+                if member.client.user:
+                    wanted = "Basic " + base64.b64encode(member.client.user.encode()).decode()
                     check(one.headers.get("authorization") == wanted, f"{one.path} came without credentials")
+
+    def sent(self):
+        """The first request of each kind that the actor sent."""
         first = {}
-        for one in self.actor.proxy.log():
-            path = urlsplit(one.path).path
-            kind = f"{one.method} {'delta' if path.endswith('delta') else 'status' if path.endswith('status') else path}"
-            first.setdefault(kind, one)
-        for kind, one in first.items():
-            self.facts.append(f"sends {kind}: {shown(one)}")
+        for one in self.actor.proxy.log() if self.actor else []:
+            first.setdefault((one.method, urlsplit(one.path).path), one)
+        return list(first.values())
 
 
 def statuses(exchanges):

@@ -245,9 +245,12 @@ class Server:
         if self.process.child.poll() is not None:
             raise Failed(f"{self.name} ended by itself, see {self.process.log}")
         try:
-            return call(self.port, "GET", "/eureka/apps", {"Accept": "application/json"})[0] == 200
+            status = call(self.port, "GET", "/eureka/apps", {"Accept": "application/json"})[0]
         except OSError:
             return False
+        if status == 404:
+            raise Failed(f"{self.name} has no Eureka API")
+        return status == 200
 
     def stop(self):
         if self.process:

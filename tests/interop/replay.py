@@ -54,13 +54,19 @@ def scalar(value):
 
 
 def plain(value, delta):
-    """A JSON value whose lists are in a fixed order."""
+    """A JSON value whose applications and instances are in a fixed order."""
     if isinstance(value, dict):
-        return {key: "<version>" if delta and key == "versions__delta" and isinstance(one, str) else plain(one, delta)
-                for key, one in value.items()}
+        return {key: "<version>" if delta and key == "versions__delta" and isinstance(one, str)
+                else ordered(key, plain(one, delta)) for key, one in value.items()}
     if isinstance(value, list):
-        return sorted((plain(one, delta) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
+        return [plain(one, delta) for one in value]
     return scalar(value)
+
+
+def ordered(key, value):
+    if key in ("application", "instance") and isinstance(value, list):
+        return sorted(value, key=lambda one: json.dumps(one, sort_keys=True))
+    return value
 
 
 def element(node, delta):
@@ -71,8 +77,7 @@ def element(node, delta):
         made["#"] = "<version>" if delta and node.tag == "versions__delta" else scalar(text)
     for child in node:
         made.setdefault(child.tag, []).append(element(child, delta))
-    return {key: sorted(one, key=lambda it: json.dumps(it, sort_keys=True)) if isinstance(one, list) else one
-            for key, one in made.items()}
+    return {key: ordered(key, one) for key, one in made.items()}
 
 
 class Answer:
@@ -121,7 +126,7 @@ def differences(request, theirs, ours):
 
 def short(value):
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) < 160 else f"{text[:157]}..."
+    return text if len(text) < 400 else f"{text[:397]}..."
 
 
 class Replay:
@@ -132,6 +137,7 @@ class Replay:
         self.ours = (None if options.reference else
                      Registry(os.path.abspath(options.binary), directory, name="replay-a8registry"))
         self.used = set()
+        self.facts = options.facts
 
     def start(self):
         self.theirs.start()
@@ -152,6 +158,9 @@ class Replay:
         if theirs.status != request["status"]:
             raise Failed(f"the real server answers {theirs.status}, not {request['status']} as written: "
                          f"{short(theirs.content)}")
+        if self.facts:
+            print(f"           {request['method']} {request['path']}: {theirs.status} {theirs.type} {theirs.encoding} "
+                  f"{short(theirs.content)}", flush=True)
         if not self.ours:
             return
         unknown = []

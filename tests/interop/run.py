@@ -4,6 +4,7 @@
 Never: needs more than Python's own library to run; leaves a process behind.
 """
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -18,10 +19,10 @@ sys.dont_write_bytecode = True
 
 import peers
 import replay
-from clients import CLIENTS, Course
+from clients import CLIENTS, PAIRS, Course, shown
 from programs import CACHE, Elsewhere, Failed, LeftOut, Reference, Registry, end_all
 
-ALL = [*CLIENTS, "peers", "replay"]
+ALL = [*CLIENTS, *PAIRS, "peers", "replay"]
 
 
 def arguments():
@@ -34,6 +35,7 @@ def arguments():
     parser.add_argument("--root", default="/eureka/v2/", help="path that the clients are given at the registry")
     parser.add_argument("--peer-minutes", type=float, default=1, metavar="N", help="how long the peers are watched")
     parser.add_argument("--facts", action="store_true", help="print what the clients sent, and timings")
+    parser.add_argument("--record", metavar="DIR", help="write what each client sent to files in this directory")
     return parser.parse_args()
 
 
@@ -77,9 +79,10 @@ def server_for(options, directory):
 
 
 def run_client(name, options, directory, report):
-    client = CLIENTS[name]
+    actor, watcher = (CLIENTS[one] for one in PAIRS.get(name, (name, name)))
     try:
-        client.build()
+        for client in (actor, watcher):
+            client.build()
         server = server_for(options, directory)
     except LeftOut as reason:
         report.left_out.append(f"{name}: {reason}")
@@ -87,7 +90,7 @@ def run_client(name, options, directory, report):
     except Failed as error:
         report.step(name, "builds", lambda: raise_(error))
         return
-    course = Course(name, client, server, directory)
+    course = Course(name, actor, watcher, server, directory)
     try:
         if not report.step(name, f"{server.name} starts", server.start):
             return
@@ -97,9 +100,22 @@ def run_client(name, options, directory, report):
         if options.facts:
             for fact in course.facts:
                 print(f"           {fact}")
+            for one in course.sent():
+                print(f"           sends {one.method} {one.path}: {shown(one)}")
+        if options.record:
+            record(Path(options.record) / f"{name}.json", course.sent())
     finally:
         course.close()
         server.stop()
+
+
+def record(path, exchanges):
+    """Keeps what a client sent, for tests without it."""
+    kept = [{"method": one.method, "path": one.path,
+             "headers": {k: v for k, v in one.headers.items() if k not in ("host", "discoveryidentity-id")},
+             "body": one.body.decode("utf-8"), "status": one.status} for one in exchanges]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def raise_(error):
@@ -116,7 +132,7 @@ def main():
     try:
         for name in options.only or ALL:
             print(name, flush=True)
-            if name in CLIENTS:
+            if name in CLIENTS or name in PAIRS:
                 run_client(name, options, directory, report)
             elif options.against:
                 report.left_out.append(f"{name}: needs the registry itself")
