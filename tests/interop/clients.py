@@ -23,6 +23,7 @@ class Client:
     overrides = True      # has a call of its own for status overrides
     deltas = True         # reads by deltas
     ribbon = False        # has a Ribbon load balancer on top
+    ignores_added = False  # by deltas it never learns of a new registration of an instance that it has
     user = None           # credentials in the URL, "name:password"
 
     def build(self):
@@ -84,7 +85,7 @@ class Node(Client):
     overrides = False
 
     def __init__(self, deltas):
-        self.deltas = deltas
+        self.deltas = self.ignores_added = deltas
 
     def build(self):
         self.at = npm("node")
@@ -261,9 +262,11 @@ class Course:
         if self.server.amalgam8:
             seen = self.amalgam8(member)
             check(seen == status, f"an Amalgam8 reader sees {seen}, not {status}")
+            usable = self.amalgam8(member, "")
+            check(usable == (status if status == "UP" else None), f"an Amalgam8 reader uses {usable} of {status}")
 
-    def amalgam8(self, member):
-        for (service, value), status in self.server.instances().items():
+    def amalgam8(self, member, *query):
+        for (service, value), status in self.server.instances(*query).items():
             if service.lower() == APP and str(member.port) in value:
                 return status
         return None
@@ -304,7 +307,10 @@ class Course:
         if self.watcher.ribbon:
             self.ribbon({self.observer})
         start = member.proxy.mark()
-        if self.client.overrides:
+        if self.client.ignores_added or self.watcher.ignores_added:
+            # Straight to UP: on the way by UNKNOWN and a new registration such a client stays at UNKNOWN.
+            check(call(self.server.port, "DELETE", f"{path}?value=UP")[0] == 200, "the end of the override")
+        elif self.client.overrides:
             said = member.order("clear")
             check(said["status"] == 200, f"the end of the override: {said}")
         else:

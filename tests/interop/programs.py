@@ -283,9 +283,9 @@ class Registry(Server):
         return [self.binary, "--log_level", "error", "--api_address", "127.0.0.1", "--api_port", str(self.port),
                 "--min_ttl", "1s", *self.options]
 
-    def instances(self):
-        """What an Amalgam8 reader sees: (service, endpoint value) -> status."""
-        status, _, body = call(self.port, "GET", "/api/v1/instances")
+    def instances(self, query="?status=ALL"):
+        """What an Amalgam8 reader sees: (service, endpoint value) -> status. Without a query, what it may use."""
+        status, _, body = call(self.port, "GET", f"/api/v1/instances{query}")
         if status != 200:
             raise Failed(f"GET /api/v1/instances: {status}")
         return {(one["service_name"], one["endpoint"]["value"]): one["status"]
