@@ -158,8 +158,9 @@ def _tool(name):
         raise LeftOut(f"{name} is not installed")
 
 
-def _build(name, folder, command, source, directory=None):
-    """Runs a build once for each content of its folder."""
+def _build(name, folder, command, source, directory=None, ask_first=True):
+    """Runs a build once for each content of its folder. Some tools try for minutes without a network: ask first."""
+    where, url = source
     target = CACHE / name
     digest = hashlib.sha256(" ".join(map(str, command)).encode())
     for path in sorted(p for p in (HERE / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts):
@@ -167,6 +168,8 @@ def _build(name, folder, command, source, directory=None):
     stamp = target / "built"
     if stamp.exists() and stamp.read_text() == digest.hexdigest():
         return target
+    if ask_first and not _reachable(url):
+        raise LeftOut(f"{where} can not be reached")
     print(f"building {name}", flush=True)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -178,12 +181,13 @@ def _build(name, folder, command, source, directory=None):
                                  stderr=out, start_new_session=True)
         try:
             status = built.wait(BUILD_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            _kill(built)
+            raise Failed(f"{name} does not build within {BUILD_SECONDS} s, see {log}") from error
         except BaseException:
-            os.killpg(built.pid, signal.SIGKILL)
-            built.wait()
+            _kill(built)
             raise
     if status != 0:
-        where, url = source
         if not _reachable(url):
             raise LeftOut(f"{where} can not be reached")
         tail = b"\n".join(log.read_bytes().splitlines()[-8:]).decode("utf-8", "replace")
@@ -192,11 +196,16 @@ def _build(name, folder, command, source, directory=None):
     return target
 
 
+def _kill(child):
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
 def maven(name, folder, *options):
     _tool("java")
     _tool("mvn")
     return _build(name, folder, ["mvn", "-q", "-B", "package", f"-Dbuild.dir={CACHE / name}", *options],
-                  ("Maven Central", "https://repo.maven.apache.org/maven2/"))
+                  ("Maven Central", "https://repo.maven.apache.org/maven2/"), ask_first=False)
 
 
 def pip(name):

@@ -124,6 +124,8 @@ def raise_(error):
 
 def main():
     options = arguments()
+    if not (options.reference or options.against or os.access(options.binary, os.X_OK)):
+        sys.exit(f"no registry at {options.binary}; build it first, or name it")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))
     CACHE.mkdir(parents=True, exist_ok=True)
