@@ -124,9 +124,9 @@ def differences(request, theirs, ours):
             yield f"content {path}".rstrip(), one, other
 
 
-def short(value):
+def short(value, most=400):
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) < 400 else f"{text[:397]}..."
+    return text if len(text) <= most else f"{text[:most - 3]}..."
 
 
 class Replay:
@@ -160,7 +160,7 @@ class Replay:
                          f"{short(theirs.content)}")
         if self.facts:
             print(f"           {request['method']} {request['path']}: {theirs.status} {theirs.type} {theirs.encoding} "
-                  f"{short(theirs.content)}", flush=True)
+                  f"{short(theirs.content, 4000)}", flush=True)
         if not self.ours:
             return
         unknown = []
