@@ -3,8 +3,8 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod amalgam8;
-mod eureka_fold;
 mod eureka;
+mod eureka_fold;
 mod hostile;
 mod leases;
 mod limits;

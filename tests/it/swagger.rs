@@ -35,7 +35,8 @@ fn every_route_is_described_and_every_described_path_is_a_route() {
         })
         // The Eureka API stands below another root too; other roots are told of in the introduction.
         .flat_map(|(path, methods)| {
-            let twin = path.strip_prefix("/eureka/v2/").map(|rest| format!("/api/eureka/{{token}}/v2/{rest}"));
+            let twin =
+                path.strip_prefix("/eureka/v2/").map(|rest| format!("/api/eureka/{{token}}/v2/{rest}"));
             twin.into_iter().chain([path]).map(move |path| (path, methods.clone()))
         })
         .collect();
