@@ -246,7 +246,7 @@ impl TryFrom<ItemMembers<'_>> for BatchItem {
         Ok(Self {
             application: named(application, "appName")?,
             id: named(id, "id")?,
-            dirty_at: time(dirty_at, "lastDirtyTimestamp")?,
+            dirty_at: time(&dirty_at, "lastDirtyTimestamp")?,
             status: status_of(status, "status")?,
             overridden: status_of(overridden, "overriddenStatus")?,
             instance: instance.map(|members| members.judge(Dialect::Netflix)).transpose()?,
