@@ -8,11 +8,13 @@ use std::fmt::{self, Display, Write};
 
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 
+use super::negotiation;
 use super::refusal::Refusal;
+use super::server;
 use crate::api::Api;
 use crate::api::reply::{self, Wants};
 use crate::directory::{Directory, Preservation};
@@ -41,6 +43,15 @@ pub(super) fn dashboard(api: &Api, request: &Parts, namespace: &Namespace) -> Re
     page.system(api, &directory.preservation());
     page.replicas(api);
     page.instances(&directory);
+    let own = server::own_instance(request);
+    server::described(api, namespace, own.as_ref(), |document| {
+        page.table("General info", &document.general());
+        page.table("", &document.replicas());
+    });
+    if let Some(own) = own.as_ref().and_then(|own| own.document.as_deref()) {
+        let rows = [("ipAddr", own.ip_addr.to_string()), ("status", Status::Up.to_string())];
+        page.table("Instance info", &rows);
+    }
     page.sent(api, request)
 }
 
@@ -48,8 +59,8 @@ pub(super) fn dashboard(api: &Api, request: &Parts, namespace: &Namespace) -> Re
 pub(super) fn last_n(api: &Api, request: &Parts, namespace: &Namespace) -> Result<Response, Refusal> {
     let history = api.registry().directory(namespace).history();
     let mut page = Page::new("Last leases");
-    page.events("Last leases that ended", &history.gone);
-    page.events("Last leases that began", &history.registered);
+    page.events("Last leases that were cancelled or ran out", &history.gone);
+    page.events("Last leases that were registered", &history.registered);
     page.sent(api, request)
 }
 
@@ -97,12 +108,22 @@ impl Page {
             ));
         }
         self.add(format_args!("<table><caption>System status</caption>"));
+        self.row("Environment", server::NAME);
+        self.row("Data center", "MyOwn");
         self.row("Current time", Timestamp::of_system().rfc3339().escape_ascii());
         self.row("Uptime", format_args!("{} s", api.uptime().as_secs()));
-        self.row("Leases end", !is_preserving);
+        self.row("Lease expiration enabled", !is_preserving);
         self.row("Renews threshold", threshold);
-        self.row("Renews in the last minute", renewals);
+        self.row("Renews (last minute)", renewals);
         self.row("Instances expected to renew", expected);
+        self.add(format_args!("</table>"));
+    }
+
+    fn table(&mut self, caption: &str, rows: &[(&str, String)]) {
+        self.add(format_args!("<table><caption>{}</caption>", Escaped(caption)));
+        for (name, value) in rows {
+            self.row(name, value);
+        }
         self.add(format_args!("</table>"));
     }
 
@@ -122,7 +143,7 @@ impl Page {
         let counts = directory.counts();
         self.add(format_args!(
             "<table><caption>Instances</caption>\
-             <tr><th>Application</th><th>Instance</th><th>Status</th><th>Last renewal</th></tr>"
+             <tr><th>Application</th><th>AMI</th><th>Zone</th><th>Instance</th><th>Status</th><th>Last renewal</th></tr>"
         ));
         let mut seen = 0;
         directory.for_each(&mut |instance, renewed| {
@@ -133,7 +154,13 @@ impl Page {
             let document = instance.document.as_deref();
             let url = document.and_then(|document: &Document| document.status_page_url.as_deref());
             let id = Escaped(instance.id_in_application());
-            self.add(format_args!("<tr><td>{}</td><td>", Escaped(&instance.application())));
+            let cloud = |key| document.and_then(|document| document.data_center.get(key)).unwrap_or("n/a");
+            self.add(format_args!(
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>",
+                Escaped(&instance.application()),
+                Escaped(cloud("ami-id")),
+                Escaped(cloud("availability-zone"))
+            ));
             match url.filter(|url| url.starts_with("http://") || url.starts_with("https://")) {
                 Some(url) => {
                     self.add(format_args!("<a rel=\"noreferrer\" href=\"{}\">{id}</a>", Escaped(url)))
@@ -146,7 +173,7 @@ impl Page {
             self.add(format_args!("</td><td{class}>{status}</td><td>{}</td></tr>", renewed.escape_ascii()));
         });
         if seen == 0 {
-            self.add(format_args!("<tr><td colspan=\"4\">no instances</td></tr>"));
+            self.add(format_args!("<tr><td colspan=\"6\">no instances</td></tr>"));
         }
         self.add(format_args!("</table><p>{seen} instances"));
         for (status, count) in Status::ALL.into_iter().zip(counts).filter(|(_, count)| *count != 0) {
@@ -181,6 +208,7 @@ impl Page {
         *response.status_mut() = StatusCode::OK;
         response.headers_mut().insert(CONTENT_TYPE, HTML);
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+        response.headers_mut().insert(VARY, negotiation::VARY);
         Ok(response)
     }
 }
