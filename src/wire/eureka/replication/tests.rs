@@ -36,7 +36,7 @@ fn the_sample_of_the_protocol_is_read() {
     let want = [
         ("pay-1".to_owned(), Some(1_750_000_000_042), Some(Status::Up), None, BatchAction::Register),
         ("pay-3".to_owned(), Some(1_750_000_000_555), out, out, BatchAction::Heartbeat),
-        ("pay-4".to_owned(), Some(1_750_000_000_777), Some(Status::Unknown), None, BatchAction::StatusUpdate),
+        ("pay-4".to_owned(), Some(1_750_000_000_777), None, None, BatchAction::StatusUpdate),
         ("pay-4".to_owned(), None, None, None, BatchAction::DeleteStatusOverride),
         ("rep-7".to_owned(), None, None, None, BatchAction::Cancel),
     ];
