@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::api::Proxies;
 use crate::auth::AuthConfig;
+use crate::directory::LeaseRules;
 use crate::healthcheck::Probe;
 use crate::model::{Secret, TtlLimits};
 use crate::telemetry::LogConfig;
@@ -43,6 +44,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How long leases may be.
     pub ttl: TtlLimits,
+    /// How leases end.
+    pub leases: LeaseRules,
     /// Where registrations are kept.
     pub store: StoreConfig,
     /// How much is kept.
@@ -120,6 +123,8 @@ pub struct Limits {
     pub connections: usize,
     /// Full lists that are sent at once.
     pub full_lists: usize,
+    /// Bytes of an instance's metadata as JSON, when it comes by the Eureka API.
+    pub eureka_metadata: usize,
 }
 
 /// How long a connection may take for what; all above 0, but `drain`.

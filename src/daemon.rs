@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
 use crate::auth::{Authentication, KeyReload};
-use crate::config::{CapacityConfig, Config, ListenConfig, OpsConfig, StoreConfig, Timeouts};
+use crate::config::{CapacityConfig, Config, Limits, ListenConfig, OpsConfig, StoreConfig, Timeouts};
 use crate::directory::{LeaseRules, LogLimits};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
@@ -51,8 +51,20 @@ impl Daemon {
     /// # Errors
     /// When a port is taken, or a file of keys or certificates cannot be used; the error says which.
     pub async fn bind(config: Config, dropped: Option<DroppedLines>) -> anyhow::Result<Self> {
-        let Config { listen, auth, ttl, store, capacity, limits, timeouts, ops, log: _, given, warnings } =
-            config;
+        let Config {
+            listen,
+            auth,
+            ttl,
+            leases,
+            store,
+            capacity,
+            limits,
+            timeouts,
+            ops,
+            log: _,
+            given,
+            warnings,
+        } = config;
         tracing::info!(version = BUILD.version, revision = BUILD.revision, "a8registry {BUILD} starts");
         match given.as_slice() {
             [] => tracing::info!("everything is set to its default"),
@@ -67,7 +79,7 @@ impl Daemon {
             Authentication::new(auth, clock.clone()).context("authentication cannot be set up")?;
         let store_metrics = StoreMetrics::default();
         let StoreConfig::Memory = store;
-        let memory = MemoryStore::new(memory_config(&capacity), clock.clone(), store_metrics.clone());
+        let memory = MemoryStore::new(memory_config(&capacity, leases), clock.clone(), store_metrics.clone());
         let memory = Arc::new(memory);
         let registry = Registry::new(memory.clone(), clock.clone(), ttl);
 
@@ -84,6 +96,14 @@ impl Daemon {
             ),
         };
 
+        let tenancy = Tenancy {
+            authenticator: authentication.clone(),
+            is_open,
+            require_https: listen.require_https,
+            proxies: listen.proxies,
+        };
+        let api = Api::new(registry.clone(), tenancy, api_limits(&limits, &timeouts));
+
         let request_metrics = RequestMetrics::new(&Route::PATTERNS);
         let mut metrics = Exposition::default();
         let shown = metrics.registry_mut();
@@ -93,6 +113,7 @@ impl Daemon {
         store_metrics.register(shown);
         listener.metrics().register(shown);
         authentication.metrics().register(shown);
+        api.eureka_metrics().register(shown);
         let mut detailed = Exposition::default();
         detailed.registry_mut().register_collector(Box::new(RegistryMetrics::by_namespace(registry.clone())));
 
@@ -103,22 +124,10 @@ impl Daemon {
         };
         let health = Arc::new(Health::default());
         let ops = Ops::new(health.clone(), metrics, detailed, detail);
-        let tenancy = Tenancy {
-            authenticator: authentication,
-            require_https: listen.require_https,
-            proxies: listen.proxies,
-        };
-        let api_limits = api::Limits {
-            body: limits.body_bytes,
-            batch_body: limits.batch_bytes,
-            batch_ids: limits.batch_ids,
-            body_deadline: timeouts.body,
-            full_lists: limits.full_lists,
-        };
         Ok(Self {
             listener,
             ops_listener,
-            api: Api::new(registry, tenancy, api_limits),
+            api,
             ops,
             observer: Observer::new(request_metrics),
             health,
@@ -193,13 +202,34 @@ where
     }
 }
 
-fn memory_config(capacity: &CapacityConfig) -> MemoryConfig {
+fn api_limits(limits: &Limits, timeouts: &Timeouts) -> api::Limits {
+    let Limits {
+        header_bytes: _,
+        body_bytes,
+        batch_bytes,
+        batch_ids,
+        connections: _,
+        full_lists,
+        eureka_metadata,
+    } = limits;
+    api::Limits {
+        body: *body_bytes,
+        batch_body: *batch_bytes,
+        batch_ids: *batch_ids,
+        eureka_metadata: *eureka_metadata,
+        body_deadline: timeouts.body,
+        full_lists: *full_lists,
+        ..api::Limits::default()
+    }
+}
+
+fn memory_config(capacity: &CapacityConfig, leases: LeaseRules) -> MemoryConfig {
     let CapacityConfig { instances, namespaces, changes, change_age } = capacity;
     MemoryConfig {
         namespace_capacity: *instances,
         max_namespaces: *namespaces,
         change_log: LogLimits { size: *changes, age: *change_age },
-        leases: LeaseRules::default(),
+        leases,
     }
 }
 

@@ -16,13 +16,17 @@
 //!                                                    leases       revision, change log, encoded chunks
 //! ```
 //!
+//! Two protocols are served over the same instances: the Amalgam8 registry's and Netflix Eureka's. An instance that
+//! came by the Eureka API carries its whole document ([`model::Document`]); what becomes of it when something new is
+//! said about it is pure and in one place, `model/succession.rs`.
+//!
 //! # Code map, from below
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`model`] | names, instances, leases, and their limits; a limit or a meaning goes here |
-//! | [`wire`] | the shapes we speak; a JSON key goes here |
-//! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), the change log, selection |
+//! | [`model`] | names, instances, leases, their limits and who succeeds whom; a limit or a meaning goes here |
+//! | [`wire`] | the shapes we speak; a JSON key or an XML element goes here |
+//! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), renditions (the same for Eureka's readers), the change log, selection, self-preservation |
 //! | [`store`] | who may write what, capacity, leases that run out |
 //! | [`registry`] | the narrow waist that handlers call |
 //! | [`auth`] | from a token to a namespace |
@@ -53,6 +57,10 @@
 //! revision, change.
 //!
 //! **Heartbeat.** The same road, shorter: in `directory/slots.rs` one look-up and two atomic stores.
+//!
+//! **Eureka's list.** A chunk is encoded for a format when that is first asked for, and the rendition stays with the
+//! chunk (`directory/rendition.rs`); `directory/applications.rs` puts a document together out of renditions. Full list,
+//! delta and hash code come from one snapshot and the change log up to it (`directory/delta.rs`).
 //!
 //! **List.** The ETag decides 304 → [`directory::Selector`] picks ranges of chunks → frames are made while
 //! they are sent: a copy of a chunk with the times of its leases written in, or its kept gzip fragment.

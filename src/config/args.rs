@@ -53,6 +53,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) leases: LeaseArgs,
     #[command(flatten)]
+    pub(super) eureka: EurekaArgs,
+    #[command(flatten)]
     pub(super) store: StoreArgs,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
@@ -135,6 +137,39 @@ pub(super) struct LeaseArgs {
     /// Longest lease that can be asked for
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = positive_duration)]
     pub(super) max_ttl: Duration,
+    /// How long an instance may stay OUT_OF_SERVICE without a renewal; 0: for ever
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
+    pub(super) out_of_service_max: Duration,
+    /// Keep the instances of a namespace in which too few renew, until enough do again (Netflix' self-preservation)
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        value_parser = boolean,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub(super) self_preservation: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Eureka", rename_all = "snake_case")]
+pub(super) struct EurekaArgs {
+    /// Most bytes of an instance's metadata, as JSON, when it comes by the Eureka API
+    #[arg(long, value_name = "BYTES", default_value = "16384", value_parser = whole(1_usize, 1_048_576))]
+    pub(super) eureka_metadata_max: usize,
+    /// End leases as a Netflix server does: once renewed after twice their length, listed until they are removed
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        value_parser = boolean,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub(super) eureka_strict_expiry: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::args::{Args, AuthArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs};
+use super::args::{Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs};
 use super::spelling::Settings;
 use super::values::StoreName;
 use super::{
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::api::Proxies;
 use crate::auth::{AuthConfig, JwtConfig, Mode};
+use crate::directory::LeaseRules;
 use crate::healthcheck::{Probe, Transport};
 use crate::model::TtlLimits;
 use crate::telemetry::{GoDuration, LogConfig};
@@ -22,7 +23,7 @@ const STRONG_SECRET: usize = 32;
 
 /// The configuration that these values make.
 pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigError> {
-    let Args { listen, auth, leases, store, limits, timeouts, ops } = args;
+    let Args { listen, auth, leases, eureka, store, limits, timeouts, ops } = args;
     let mut warnings = Vec::new();
     let listen = listen_config(listen, settings)?;
     let auth = auth_config(auth, settings, &mut warnings)?;
@@ -36,7 +37,8 @@ pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigEr
         ttl,
         store,
         capacity,
-        limits: limits_config(&limits),
+        leases: lease_rules(&leases, &eureka),
+        limits: limits_config(&limits, &eureka),
         timeouts: timeouts_config(&timeouts),
         ops,
         log,
@@ -162,7 +164,13 @@ fn ttl_limits(
     settings: &Settings,
     warnings: &mut Vec<String>,
 ) -> Result<TtlLimits, ConfigError> {
-    let LeaseArgs { default_ttl: default, min_ttl: min, max_ttl: max } = *args;
+    let LeaseArgs {
+        default_ttl: default,
+        min_ttl: min,
+        max_ttl: max,
+        out_of_service_max: _,
+        self_preservation: _,
+    } = *args;
     if max < min {
         return Err(ConfigError::Contradiction(format!(
             "{} is {}, above {}, which is {}",
@@ -184,6 +192,16 @@ fn ttl_limits(
     Ok(TtlLimits { default, min, max })
 }
 
+fn lease_rules(args: &LeaseArgs, eureka: &EurekaArgs) -> LeaseRules {
+    let LeaseArgs { default_ttl: _, min_ttl: _, max_ttl: _, out_of_service_max, self_preservation } = *args;
+    let EurekaArgs { eureka_strict_expiry, eureka_metadata_max: _ } = *eureka;
+    LeaseRules {
+        strict_eureka: eureka_strict_expiry,
+        self_preservation,
+        out_of_service_max: Some(out_of_service_max).filter(|max| !max.is_zero()),
+    }
+}
+
 fn store_config(args: &StoreArgs, warnings: &mut Vec<String>) -> (StoreConfig, CapacityConfig) {
     let StoreArgs { store, namespace_capacity, max_namespaces, change_log_size, change_log_age } = *args;
     if namespace_capacity == 0 {
@@ -203,7 +221,7 @@ fn store_config(args: &StoreArgs, warnings: &mut Vec<String>) -> (StoreConfig, C
     (store, capacity)
 }
 
-fn limits_config(args: &LimitArgs) -> Limits {
+fn limits_config(args: &LimitArgs, eureka: &EurekaArgs) -> Limits {
     let LimitArgs {
         max_header_bytes,
         max_body_bytes,
@@ -219,6 +237,7 @@ fn limits_config(args: &LimitArgs) -> Limits {
         batch_ids: max_batch_ids,
         connections: max_connections,
         full_lists: max_full_lists,
+        eureka_metadata: eureka.eureka_metadata_max,
     }
 }
 

@@ -52,6 +52,7 @@ fn defaults() {
         },
         auth: AuthConfig::default(),
         ttl: TtlLimits { default: seconds(30), min: seconds(10), max: seconds(600) },
+        leases: LeaseRules::default(),
         store: StoreConfig::Memory,
         capacity: CapacityConfig {
             instances: None,
@@ -66,6 +67,7 @@ fn defaults() {
             batch_ids: 10_000,
             connections: 10_000,
             full_lists: 64,
+            eureka_metadata: 16_384,
         },
         timeouts: Timeouts {
             header: seconds(10),

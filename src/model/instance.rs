@@ -268,6 +268,13 @@ impl Endpoint {
         self.kind
     }
 
+    /// Whether it is spoken to with TLS: its type is `https`, or its value is a URL that says so.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        let scheme = self.value.split_once("://").map(|(scheme, _)| scheme);
+        scheme.map_or(self.kind == EndpointType::Https, |scheme| scheme.eq_ignore_ascii_case("https"))
+    }
+
     /// Where it is, in the notation of its type.
     #[must_use]
     pub fn value(&self) -> &str {

@@ -3,6 +3,17 @@
 //! An instance is encoded by itself, so that lists are put together from encoded instances.
 //! Never: decides who wins, or what a list holds.
 
+pub mod applications;
+mod json;
+mod metadata;
+mod names;
+mod place;
+pub mod registration;
+pub mod replication;
+mod shown;
+pub mod status;
+mod xml;
+
 use crate::model::{Instance, Status, Timestamp};
 
 /// How an instance, or a list of them, is written.
@@ -33,6 +44,15 @@ pub struct ListHead {
     /// Whether no application follows.
     pub is_empty: bool,
 }
+
+/// Levels that an application of a list is indented by in XML.
+const IN_LIST: usize = 1;
+
+/// Levels that an instance of a list is indented by in XML, also where the application is the whole document.
+const IN_APPLICATION: usize = 2;
+
+/// Times whose milliseconds have 13 digits.
+const THIRTEEN_DIGITS: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000;
 
 // === impl Format ===
 
@@ -71,8 +91,17 @@ impl Format {
         }
     }
 
+    /// Whether it is JSON.
+    fn is_json(self) -> bool {
+        match self {
+            Self::Json | Self::JsonAmalgam8 | Self::JsonCompact => true,
+            Self::Xml | Self::XmlVersion1 | Self::XmlCompact => false,
+        }
+    }
+
     /// Appends one instance of a list, its lease last renewed at `renewed`; `gone` is when a deleted one went.
-    /// Answers with the place of the 13 digits of `lastRenewalTimestamp`, in a format that shows them.
+    /// Answers with the place of the 13 digits of `lastRenewalTimestamp`, in a format that shows them; times
+    /// before 2001 and after 2286 have another number of digits, and no place.
     pub fn push_instance(
         self,
         to: &mut Vec<u8>,
@@ -80,66 +109,93 @@ impl Format {
         renewed: Timestamp,
         gone: Option<Timestamp>,
     ) -> Option<usize> {
-        let _ = (to, instance, renewed, gone);
-        todo!()
+        let place = match self.is_json() {
+            true => json::push_instance(to, self, instance, renewed, gone),
+            false => xml::push_instance(to, self, instance, renewed, gone, IN_APPLICATION),
+        };
+        place.filter(|_| THIRTEEN_DIGITS.contains(&renewed.as_millis()))
     }
 
     /// What stands between two instances of one application.
     #[must_use]
     pub fn between_instances(self) -> &'static str {
-        todo!()
+        if self.is_json() { "," } else { "" }
     }
 
     /// What stands between two applications.
     #[must_use]
     pub fn between_applications(self) -> &'static str {
-        todo!()
+        self.between_instances()
     }
 
     /// Appends what comes before the first instance of an application in a list.
     pub fn open_application(self, to: &mut Vec<u8>, name: &str) {
-        let _ = (to, name);
-        todo!()
+        match self.is_json() {
+            true => json::open_application(to, name),
+            false => xml::open_application(to, self, name, IN_LIST),
+        }
     }
 
     /// What comes after its last instance.
     #[must_use]
     pub fn close_application(self) -> &'static str {
-        todo!()
+        match self {
+            Self::Json | Self::JsonAmalgam8 | Self::JsonCompact => "]}",
+            Self::Xml | Self::XmlVersion1 => "  </application>\n",
+            Self::XmlCompact => "</application>",
+        }
     }
 
     /// What comes before the first application of a list.
     #[must_use]
     pub fn open_list(self, head: &ListHead) -> Vec<u8> {
-        let _ = head;
-        todo!()
+        if self.is_json() { json::open_list(self, head) } else { xml::open_list(self, head) }
     }
 
     /// What comes after its last application.
     #[must_use]
     pub fn close_list(self, head: &ListHead) -> Vec<u8> {
-        let _ = head;
-        todo!()
+        if self.is_json() { json::close_list(self, head) } else { xml::close_list(self, head) }
     }
 
     /// What comes before the first instance of an application that is a document by itself.
     #[must_use]
     pub fn open_application_document(self, name: &str) -> Vec<u8> {
-        let _ = name;
-        todo!()
+        let mut to = Vec::new();
+        match self.is_json() {
+            true => {
+                to.extend_from_slice(br#"{"application":"#);
+                json::open_application(&mut to, name);
+            }
+            false => xml::open_application(&mut to, self, name, 0),
+        }
+        to
     }
 
     /// What comes after its last instance.
     #[must_use]
     pub fn close_application_document(self) -> &'static str {
-        todo!()
+        if self.is_json() { "]}}" } else { "</application>" }
     }
 
-    /// One instance as a document by itself.
+    /// One instance as a document by itself, always in full (spec eureka section 1.7).
     #[must_use]
     pub fn instance_document(self, instance: &Instance, renewed: Timestamp) -> Vec<u8> {
-        let _ = (instance, renewed);
-        todo!()
+        let full = match self {
+            Self::JsonCompact => Self::Json,
+            Self::XmlCompact => Self::Xml,
+            Self::Json | Self::JsonAmalgam8 | Self::Xml | Self::XmlVersion1 => self,
+        };
+        let mut to = Vec::with_capacity(2048);
+        if full.is_json() {
+            to.extend_from_slice(br#"{"instance":"#);
+            let _ = json::push_instance(&mut to, full, instance, renewed, None);
+            to.push(b'}');
+        } else {
+            let _ = xml::push_instance(&mut to, full, instance, renewed, None, 0);
+            to.truncate(to.trim_ascii_end().len());
+        }
+        to
     }
 }
 

@@ -92,6 +92,7 @@ impl Server {
         let registry = Registry::new(store, clock, ttl);
         let tenancy = Tenancy {
             authenticator: Arc::new(Anybody::default()),
+            is_open: false,
             require_https: false,
             proxies: Proxies::Everybody,
         };

@@ -1,0 +1,1 @@
+//! The Eureka API through the entrance.
