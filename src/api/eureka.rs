@@ -7,7 +7,6 @@
 mod batch;
 mod leases;
 mod negotiation;
-mod page;
 mod path;
 mod reads;
 mod refusal;
@@ -26,7 +25,7 @@ use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
 use super::tenant::Credentials;
-use super::{Api, ApiError, Observe, Observer, Route, reply};
+use super::{Api, ApiError, Observe, Observer, Route, dashboard, reply};
 use crate::directory::Wanted;
 use crate::model::Namespace;
 use path::{Place, Resource, Root};
@@ -151,9 +150,7 @@ async fn operate(api: &Api, request: &Parts, place: Place<'_>, body: Body) -> Re
             leases::register(api, request, place, &admitted()?, name, body).await
         }
         Resource::Instance(named) if is_read => reads::instance(api, request, place, &admitted()?, named),
-        Resource::Instance(named) if is_delete => {
-            leases::deregister(api, request, &admitted()?, named).await
-        }
+        Resource::Instance(named) if is_delete => leases::deregister(api, request, &admitted()?, named).await,
         Resource::StatusOf(named) if is_put => leases::set_status(api, request, &admitted()?, named).await,
         Resource::StatusOf(named) if is_delete => {
             leases::clear_status(api, request, &admitted()?, named).await
@@ -175,8 +172,8 @@ async fn operate(api: &Api, request: &Parts, place: Place<'_>, body: Body) -> Re
         Resource::Batch if is_post => batch::apply(api, request, place, &admitted()?, body).await,
         // There are no scaling groups here (spec eureka section 1.16).
         Resource::Group if is_put => admitted().and(Err(Refusal::Silent(StatusCode::BAD_REQUEST))),
-        Resource::Dashboard if is_read => page::dashboard(api, request, &admitted()?),
-        Resource::LastN if is_read => page::last_n(api, request, &admitted()?),
+        Resource::Dashboard if is_read => Ok(dashboard::overview(api, request, &admitted()?).await?),
+        Resource::LastN if is_read => Ok(dashboard::events(api, request, &admitted()?)),
         Resource::Nowhere => Err(ApiError::NoSuchPath.into()),
         Resource::Apps
         | Resource::Delta

@@ -46,7 +46,8 @@ impl Filter {
     pub fn passes(&self, instance: &Instance) -> bool {
         let Instance { id, service, endpoint, status, document, .. } = instance;
         self.words().all(|word| {
-            let host = document.as_deref().is_some_and(|it| has(&it.host_name, word) || has(&it.ip_addr, word));
+            let host =
+                document.as_deref().is_some_and(|it| has(&it.host_name, word) || has(&it.ip_addr, word));
             host || has(service.as_str(), word)
                 || has(id.as_str(), word)
                 || has(instance.id_in_application(), word)

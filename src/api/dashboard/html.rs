@@ -90,7 +90,8 @@ impl Html {
 }
 
 fn is_web(url: &str) -> bool {
-    let begins_with = |scheme: &str| url.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
+    let begins_with =
+        |scheme: &str| url.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
     begins_with("http://") || begins_with("https://")
 }
 
@@ -141,7 +142,16 @@ mod tests {
 
     #[test]
     fn only_web_pages_are_linked() {
-        for url in ["javascript:alert(1)", "data:text/html,x", "//evil", "/x", "", " http://x", "httpx://", "ht\u{e9}"] {
+        for url in [
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "//evil",
+            "/x",
+            "",
+            " http://x",
+            "httpx://",
+            "ht\u{e9}",
+        ] {
             assert_eq!(of(|html| drop(html.link(Some(url), "id"))), "id", "{url}");
         }
         for url in ["http://h/info", "https://h:8443/", "HTTP://H"] {
@@ -157,9 +167,6 @@ mod tests {
         let link = of(|html| drop(html.filter_link("a b&c=\"ä", "x")));
         assert_eq!(link, "<a href=\"?q=a%20b%26c%3D%22%C3%A4\">x</a>");
         let time = of(|html| drop(html.time(Timestamp::from_millis(1_795_366_814_492))));
-        assert_eq!(
-            time,
-            "<time datetime=\"2026-11-22T17:00:14.492Z\">2026-11-22 17:00:14&#8201;UTC</time>"
-        );
+        assert_eq!(time, "<time datetime=\"2026-11-22T17:00:14.492Z\">2026-11-22 17:00:14&#8201;UTC</time>");
     }
 }

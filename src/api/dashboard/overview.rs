@@ -135,10 +135,14 @@ fn write_instances(html: &mut Html, view: &View, survey: &Survey) {
 fn write_nobody(html: &mut Html, view: &View) {
     html.markup("<section class=\"card\"><p><b>No instances</b></p>");
     if !view.filter.is_empty() && !view.directory.is_empty() {
-        html.markup("<p>None of ").text(view.directory.len()).markup(" has all words of the filter.</p></section>");
+        html.markup("<p>None of ")
+            .text(view.directory.len())
+            .markup(" has all words of the filter.</p></section>");
         return;
     }
-    html.markup("<p>This registers one, which leaves again after a minute without a heartbeat:</p><pre><code>");
+    html.markup(
+        "<p>This registers one, which leaves again after a minute without a heartbeat:</p><pre><code>",
+    );
     html.markup("curl ");
     match view.access {
         Access::Open => {}
