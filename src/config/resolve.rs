@@ -4,9 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::args::{
-    Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs,
-};
+use super::args::{Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs};
 use super::spelling::Settings;
 use super::values::StoreName;
 use super::{

@@ -103,7 +103,11 @@ fn own_instance(request: &Parts) -> Option<Instance> {
 }
 
 /// `GET serverinfo/statusoverrides`: JSON only.
-pub(super) fn overrides(api: &Api, request: &Parts, namespace: &Namespace) -> Result<Response, Refusal> {
+pub(super) fn overrides(
+    api: &Api,
+    request: &Parts,
+    namespace: &Namespace,
+) -> Result<Response, Refusal> {
     if !negotiation::reads_json(&request.headers) {
         return Err(Refusal::Silent(StatusCode::NOT_ACCEPTABLE));
     }
