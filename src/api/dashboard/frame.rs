@@ -17,7 +17,13 @@ pub(super) enum Here {
 /// A whole page around its main part.
 pub(super) fn framed(view: &View, here: Here, main: &Html) -> Bytes {
     let mut html = Html::default();
-    begin(&mut html);
+    begin(
+        &mut html,
+        match here {
+            Here::Overview => "Overview - a8registry",
+            Here::Events => "Last leases - a8registry",
+        },
+    );
     html.markup("<nav aria-label=\"Pages\">").markup(match here {
         Here::Overview => {
             "<a href=\"/eureka/\" aria-current=\"page\">Overview</a><a href=\"/eureka/lastn\">Last leases</a>"
@@ -39,7 +45,7 @@ pub(super) fn framed(view: &View, here: Here, main: &Html) -> Bytes {
 #[must_use]
 pub fn welcome() -> Bytes {
     let mut html = Html::default();
-    begin(&mut html);
+    begin(&mut html, "a8registry");
     html.markup(
         "</header><main id=\"main\"><section class=\"card\"><h2>This registry is in operation</h2>\
          <p>What it holds is shown by namespace, and only with a token for it.</p>\
@@ -61,13 +67,13 @@ pub(super) fn filter_form(html: &mut Html, view: &View, label: &'static str) {
     html.markup("</form>");
 }
 
-fn begin(html: &mut Html) {
+fn begin(html: &mut Html, title: &'static str) {
     html.markup(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <meta name=\"robots\" content=\"noindex\"><title>a8registry</title><style>",
+         <meta name=\"robots\" content=\"noindex\"><title>",
     );
-    html.markup(STYLE);
+    html.markup(title).markup("</title><style>").markup(STYLE);
     html.markup(
         "</style></head><body><a class=\"skip\" href=\"#main\">Skip to content</a><header><h1>a8registry</h1>",
     );

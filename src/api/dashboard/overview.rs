@@ -80,7 +80,7 @@ fn write_status(html: &mut Html, view: &View, preservation: Preservation) {
         (true, false) => html
             .markup("is on and need not act: ")
             .text(numbers)
-            .markup("; with fewer, no instance would be removed."),
+            .markup("; at that number or below, no instance would be removed."),
         (false, _) => html
             .markup("is off, so a lease that is not renewed in time ends, however few renewals there are: ")
             .text(numbers)
