@@ -326,6 +326,7 @@ fn unreadable(doing: Doing, why: &Unreadable) -> Answer {
             answer.field("body").got(format!("other bytes after byte {valid}")).wanted("JSON in UTF-8")
         }
         Unreadable::NotJson { why } => answer.field("body").got(why.to_string()).wanted("one JSON document"),
+        Unreadable::NotXml { why } => answer.field("body").got(why.to_string()).wanted("one XML document"),
         Unreadable::WrongType { field, got, wanted } => {
             answer.field(*field).got(got.to_string()).wanted(*wanted)
         }

@@ -5,6 +5,7 @@
 
 pub mod applications;
 mod json;
+mod lists;
 mod metadata;
 mod names;
 mod place;

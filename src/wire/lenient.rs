@@ -27,6 +27,12 @@ pub enum Unreadable {
         /// What was wrong, with line and column.
         why: Box<str>,
     },
+    /// The grammar is broken, or it holds what no body needs.
+    #[error("the body is not one XML document: {why}")]
+    NotXml {
+        /// What was wrong.
+        why: Box<str>,
+    },
     /// A value has another type than its field.
     #[error("{field} is {got}, wanted {wanted}")]
     WrongType {
@@ -219,7 +225,7 @@ impl<T> Default for Object<'_, T> {
     }
 }
 
-impl<T> Object<'_, T> {
+impl<'a, T> Object<'a, T> {
     /// The members; nothing and `null` are none.
     ///
     /// # Errors
@@ -230,6 +236,14 @@ impl<T> Object<'_, T> {
             Err(Given::Nothing | Given::Null) => Ok(None),
             Err(given) => Err(given.wrong(field, "an object")),
         }
+    }
+
+    /// The members, or what came instead.
+    ///
+    /// # Errors
+    /// What came instead.
+    pub fn into_members(self) -> Result<T, Given<'a>> {
+        self.0
     }
 }
 

@@ -84,8 +84,8 @@ pub(crate) struct Named<'a> {
     id: &'a str,
 }
 
-/// More segments than any resource has.
-const SEGMENTS: usize = 5;
+/// A version, the longest resource, and one segment too many.
+const SEGMENTS: usize = 6;
 
 // === impl Place ===
 

@@ -18,15 +18,11 @@ pub(super) fn push_instance(
     gone: Option<Timestamp>,
 ) -> Option<usize> {
     let shown = Shown::of(instance, renewed, gone);
-    match format {
-        Format::JsonCompact => {
-            push_compact(to, &shown);
-            None
-        }
-        Format::Json | Format::JsonAmalgam8 | Format::Xml | Format::XmlVersion1 | Format::XmlCompact => {
-            Some(push_full(to, format, &shown))
-        }
+    if format == Format::JsonCompact {
+        push_compact(to, &shown);
+        return None;
     }
+    Some(push_full(to, format, &shown))
 }
 
 fn push_full(to: &mut Vec<u8>, format: Format, shown: &Shown<'_>) -> usize {

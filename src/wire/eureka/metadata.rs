@@ -60,21 +60,36 @@ pub(super) fn shown(instance: &Instance) -> Shown<'_> {
 /// The entries of metadata that is any JSON: nested values are their text, `null` is none.
 pub(super) fn entries(json: &str) -> Entries<'_> {
     match json.as_bytes().first() {
-        Some(b'{') => serde_json::from_str::<Object<'_>>(json).map(|object| object.0).unwrap_or_default(),
-        Some(_) => text_of(json).map(|text| vec![(VALUE.into(), text)]).unwrap_or_default(),
+        Some(b'{') => {
+            let mut entries = members(json).unwrap_or_default();
+            entries.retain(|(name, _)| name != CLASS);
+            entries
+        }
+        Some(_) => match text_of(json) {
+            Ok(Some(text)) => vec![(VALUE.into(), text)],
+            Ok(None) | Err(_) => Vec::new(),
+        },
         None => Vec::new(),
     }
 }
 
+/// The members of a JSON object that are not `null`, also the one that names a class.
+///
+/// # Errors
+/// When it is no object, or a text in it holds half of a surrogate pair.
+pub(super) fn members(json: &str) -> Result<Entries<'_>, serde_json::Error> {
+    serde_json::from_str::<Object<'_>>(json).map(|object| object.0)
+}
+
 /// The text of a JSON value: that of a text, the notation of anything else; none of `null`.
-pub(super) fn text_of(json: &str) -> Option<Cow<'_, str>> {
+fn text_of(json: &str) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
     match json.as_bytes().first() {
         Some(b'"') => match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-            Some(plain) if !plain.contains('\\') => Some(plain.into()),
-            Some(_) | None => serde_json::from_str::<String>(json).ok().map(Cow::Owned),
+            Some(plain) if !plain.contains('\\') => Ok(Some(plain.into())),
+            Some(_) | None => serde_json::from_str::<String>(json).map(|text| Some(text.into())),
         },
-        Some(b'n') | None => None,
-        Some(_) => Some(json.into()),
+        Some(b'n') | None => Ok(None),
+        Some(_) => Ok(Some(json.into())),
     }
 }
 
@@ -124,9 +139,8 @@ impl<'de> Deserialize<'de> for Object<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Entries::new();
                 while let Some((name, value)) = object.next_entry::<String, &RawValue>()? {
-                    if name != CLASS
-                        && let Some(text) = text_of(value.get())
-                    {
+                    let text = text_of(value.get()).map_err(serde::de::Error::custom)?;
+                    if let Some(text) = text {
                         entries.push((name.into(), text));
                     }
                 }

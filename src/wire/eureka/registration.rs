@@ -3,7 +3,15 @@
 //!
 //! Never: decides what becomes of an instance that is there already.
 
-use crate::model::{Action, Invalid, Registration};
+mod from_json;
+mod from_xml;
+mod translation;
+
+use std::collections::HashMap;
+
+pub(super) use from_json::{InstanceMembers, scalar_text, time};
+
+use crate::model::{Action, Invalid, Timestamp};
 use crate::wire::lenient::Unreadable;
 
 /// Whose rules a body has to follow.
@@ -18,9 +26,59 @@ pub enum Dialect {
 /// An instance as it came, the types of its values judged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RegistrationBody {
-    pub(super) instance_id: Option<Box<str>>,
-    pub(super) app: Option<Box<str>>,
-    pub(super) action: Option<Listed>,
+    instance_id: Option<Box<str>>,
+    host_name: Option<Box<str>>,
+    app: Option<Box<str>>,
+    app_group: Option<Box<str>>,
+    ip_addr: Option<Box<str>>,
+    sid: Option<Box<str>>,
+    port: Option<PortBody>,
+    secure_port: Option<PortBody>,
+    home_page_url: Option<Box<str>>,
+    status_page_url: Option<Box<str>>,
+    health_check_url: Option<Box<str>>,
+    secure_health_check_url: Option<Box<str>>,
+    vip_address: Option<Box<str>>,
+    secure_vip_address: Option<Box<str>>,
+    country_id: Option<i64>,
+    data_center: Option<DataCenterBody>,
+    status: Option<Box<str>>,
+    overridden: Option<Box<str>>,
+    renewal_interval_secs: Option<i64>,
+    duration_secs: Option<i64>,
+    metadata: Option<Entries>,
+    dirty_at: Option<Timestamp>,
+    asg_name: Option<Box<str>>,
+    action: Option<Listed>,
+}
+
+/// Names and values, in the order of their coming, each name once.
+type Entries = Vec<(Box<str>, Box<str>)>;
+
+/// A port as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct PortBody {
+    number: Number,
+    is_enabled: Option<bool>,
+}
+
+/// The number of a port as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Number {
+    /// None came.
+    #[default]
+    Absent,
+    /// Something came that no port has.
+    Impossible,
+    /// A port.
+    Of(u16),
+}
+
+/// A data center as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct DataCenterBody {
+    name: Option<Box<str>>,
+    metadata: Entries,
 }
 
 /// What a list says of an instance in `actionType`.
@@ -61,8 +119,9 @@ pub enum Refused {
     /// It runs in a data center without a name.
     #[error("Missing dataCenterInfo Name")]
     MissingDataCenterName,
-    /// The name of the data center is not one of those that are known.
-    #[error("Unknown dataCenterInfo name {got}, wanted Netflix, Amazon or MyOwn")]
+    /// The name of the data center is not one of those that are known. Netflix' server does not even read
+    /// such a body.
+    #[error("Unknown dataCenterInfo name {got:?}, wanted one of Netflix, Amazon, MyOwn")]
     UnknownDataCenter {
         /// What came, shortened.
         got: Box<str>,
@@ -94,17 +153,15 @@ impl RegistrationBody {
     /// # Errors
     /// When it is not JSON, or a value has a type that cannot be read.
     pub fn from_json(body: &[u8], dialect: Dialect) -> Result<Self, Unreadable> {
-        let _ = (body, dialect);
-        todo!()
+        from_json::read(body, dialect)
     }
 
-    /// Reads `<instance>...</instance>`.
+    /// Reads `<instance>...</instance>`, always as Netflix' server does.
     ///
     /// # Errors
     /// When it is not XML, declares a document type, is nested too deep, or a value cannot be read.
     pub fn from_xml(body: &[u8]) -> Result<Self, Unreadable> {
-        let _ = body;
-        todo!()
+        from_xml::read(body)
     }
 
     /// The application that it names; none when it is empty.
@@ -113,18 +170,53 @@ impl RegistrationBody {
         self.app.as_deref().filter(|app| !app.is_empty())
     }
 
-    /// The registration, when it follows the rules. `application` is the one in the path, `metadata_max` the
-    /// most bytes that its metadata may have as JSON.
-    ///
-    /// # Errors
-    /// The first rule that is broken.
-    pub fn into_registration(
-        self,
-        application: &str,
-        dialect: Dialect,
-        metadata_max: usize,
-    ) -> Result<Registration, Refused> {
-        let _ = (application, dialect, metadata_max);
-        todo!()
+    /// The client's version of it (spec eureka section 3.7).
+    #[must_use]
+    pub fn dirty_at(&self) -> Option<Timestamp> {
+        self.dirty_at
+    }
+
+    /// What it says of itself in `actionType`.
+    #[must_use]
+    pub fn action(&self) -> Option<Listed> {
+        self.action
+    }
+
+    /// Names the application, when it names none.
+    pub(super) fn default_application(&mut self, name: &str) {
+        if self.application().is_none() {
+            self.app = Some(name.into());
+        }
     }
 }
+
+// === impl Listed ===
+
+impl Listed {
+    /// By its word; any other word says nothing.
+    fn from_eureka(word: &str) -> Option<Self> {
+        match word.trim() {
+            "ADDED" => Some(Self::Present(Action::Added)),
+            "MODIFIED" => Some(Self::Present(Action::Modified)),
+            "DELETED" => Some(Self::Deleted),
+            _ => None,
+        }
+    }
+}
+
+/// Each name once, with the last of its values.
+fn each_once<K: AsRef<str>, V: Into<Box<str>>>(entries: impl IntoIterator<Item = (K, V)>) -> Entries {
+    let mut places: HashMap<Box<str>, usize> = HashMap::new();
+    let mut kept = Entries::new();
+    for (name, value) in entries {
+        let place = *places.entry(name.as_ref().into()).or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some((_, last)) => *last = value.into(),
+            None => kept.push((name.as_ref().into(), value.into())),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,7 @@ pub(super) const COMPACT_KEYS: [&str; 5] =
     ["instance-id", "public-ipv4", "public-hostname", "local-ipv4", "availability-zone"];
 
 const AMAZON: &str = "Amazon";
+const NETFLIX: &str = "Netflix";
 const MY_OWN: &str = "MyOwn";
 const UNKNOWN: &str = "UNKNOWN";
 
@@ -179,7 +180,7 @@ impl<'a> Shown<'a> {
         match (format, &*data_center.name) {
             (Format::JsonAmalgam8, name) => (class, name, &data_center.metadata),
             (_, _) if is_amazon => (class, AMAZON, &data_center.metadata),
-            (_, name @ "Netflix") => (class, name, &[]),
+            (_, name) if name.eq_ignore_ascii_case(NETFLIX) => (class, NETFLIX, &[]),
             (_, _) => (class, MY_OWN, &[]),
         }
     }
