@@ -78,7 +78,7 @@ impl Tenancy {
             Credentials::Bearer => bearer_token(headers).map_err(ApiError::Malformed)?.map(Cow::Borrowed),
             Credentials::BearerOr(token) => {
                 let token = bearer_token(headers).map_err(ApiError::Malformed)?.unwrap_or(token);
-                Some(Cow::Borrowed(token))
+                Some(Cow::Borrowed(token)).filter(|token| !token.is_empty())
             }
             Credentials::BearerOrBasic if self.is_open => None,
             Credentials::BearerOrBasic => bearer_or_basic(headers).map_err(ApiError::Malformed)?,

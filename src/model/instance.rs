@@ -210,24 +210,30 @@ impl Instance {
         lists.into_iter().flatten().flat_map(|list| list.split(','))
     }
 
-    /// Whether one of its virtual addresses is this one, letter for letter (spec eureka section 1.13).
-    #[must_use]
-    pub fn has_vip(&self, vip: &str) -> bool {
-        self.document.as_ref().map_or(self.service.as_str() == vip, |document| document.has_vip(vip))
-    }
-
-    /// The same for addresses with TLS.
-    #[must_use]
-    pub fn has_secure_vip(&self, vip: &str) -> bool {
-        let is_secure = self.endpoint.kind == EndpointType::Https;
-        let without = is_secure && self.service.as_str() == vip;
-        self.document.as_ref().map_or(without, |document| document.has_secure_vip(vip))
-    }
-
     /// The id within its application, as Eureka's readers see it.
     #[must_use]
     pub fn id_in_application(&self) -> &str {
         self.document.as_ref().map_or(self.id.as_str(), |document| document.effective_id())
+    }
+
+    /// Whether one of its virtual addresses is this one (spec eureka section 1.13). That of an instance that did
+    /// not come by the Eureka API is its service's name (spec amalgam8 section 7).
+    #[must_use]
+    pub fn has_vip(&self, vip: &str) -> bool {
+        match &self.document {
+            Some(document) => document.has_vip(vip),
+            None => self.service.as_str() == vip,
+        }
+    }
+
+    /// The same for addresses with TLS; an instance that did not come by the Eureka API has one when its
+    /// endpoint is spoken to by `https`.
+    #[must_use]
+    pub fn has_secure_vip(&self, vip: &str) -> bool {
+        match &self.document {
+            Some(document) => document.has_secure_vip(vip),
+            None => self.endpoint.is_secure() && self.service.as_str() == vip,
+        }
     }
 
     /// The status as the Amalgam8 API shows it: a word of the client's own stays what it was.

@@ -5,6 +5,7 @@
 mod amalgam8;
 mod dashboard;
 mod eureka_fold;
+mod eureka;
 mod hostile;
 mod leases;
 mod limits;

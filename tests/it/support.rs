@@ -1,9 +1,11 @@
-//! What the chapters share: a registry as a process, a client, certificates and tokens.
+//! What the chapters share: a registry as a process, clients, a peer, certificates and tokens.
 //!
 //! Never: reaches into a module of the product; here it is a program with a port.
 
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod eureka;
+pub(crate) mod peer;
 pub(crate) mod tls;
 pub(crate) mod token;
 
@@ -11,6 +13,8 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::{Answer, Client, Connection};
 pub(crate) use daemon::{Daemon, Setup};
+pub(crate) use eureka::Eureka;
+pub(crate) use peer::Peer;
 
 /// More than anything here takes on a machine that does something else as well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -88,7 +88,9 @@ async fn methods_are_those_of_the_table() {
             assert_eq!(answer.status != 405, allowed, "{method} {path}");
             if !allowed {
                 assert_eq!(answer.header("allow"), route.allow());
-                assert!(method == "HEAD" || answer.refused(405) == "Method not allowed");
+                // Where a Eureka client listens, a status says it all.
+                let is_told = !path.starts_with("/eureka") && method != "HEAD";
+                assert!(!is_told || answer.refused(405) == "Method not allowed");
             }
         }
         let answer = server.send(&format!("OPTIONS {path}"), &[], "").await;
