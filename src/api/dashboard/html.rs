@@ -52,8 +52,10 @@ impl Html {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                     self.0.push(char::from(byte));
                 }
-                // Writing to a text cannot fail.
-                _ => drop(write!(self.0, "%{byte:02X}")),
+                _ => {
+                    // Writing to a text cannot fail.
+                    let _ = write!(self.0, "%{byte:02X}");
+                }
             }
         }
         self.markup("\">").text(text).markup("</a>")
@@ -122,7 +124,7 @@ impl Write for Escaping<'_> {
 mod tests {
     use super::*;
 
-    fn of(write: impl FnOnce(&mut Html)) -> String {
+    fn of(write: impl for<'a> FnOnce(&'a mut Html) -> &'a mut Html) -> String {
         let mut html = Html::default();
         write(&mut html);
         html.into_text()
@@ -136,7 +138,7 @@ mod tests {
             ("a\0b\u{1b}c\r\u{202e}d", "a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}d"),
             ("zwei\nZeilen\tä🦀", "zwei\nZeilen\tä🦀"),
         ] {
-            assert_eq!(of(|html| drop(html.text(text))), want);
+            assert_eq!(of(|html| html.text(text)), want);
         }
     }
 
@@ -152,21 +154,21 @@ mod tests {
             "httpx://",
             "ht\u{e9}",
         ] {
-            assert_eq!(of(|html| drop(html.link(Some(url), "id"))), "id", "{url}");
+            assert_eq!(of(|html| html.link(Some(url), "id")), "id", "{url}");
         }
         for url in ["http://h/info", "https://h:8443/", "HTTP://H"] {
             let want = format!("<a rel=\"noreferrer noopener\" href=\"{url}\">id</a>");
-            assert_eq!(of(|html| drop(html.link(Some(url), "id"))), want);
+            assert_eq!(of(|html| html.link(Some(url), "id")), want);
         }
-        let broken_out = of(|html| drop(html.link(Some("http://h/\"><script>"), "<b>")));
+        let broken_out = of(|html| html.link(Some("http://h/\"><script>"), "<b>"));
         assert!(!broken_out.contains("<script>") && !broken_out.contains("<b>"), "{broken_out}");
     }
 
     #[test]
     fn filters_are_encoded_and_times_are_cut() {
-        let link = of(|html| drop(html.filter_link("a b&c=\"ä", "x")));
+        let link = of(|html| html.filter_link("a b&c=\"ä", "x"));
         assert_eq!(link, "<a href=\"?q=a%20b%26c%3D%22%C3%A4\">x</a>");
-        let time = of(|html| drop(html.time(Timestamp::from_millis(1_795_366_814_492))));
+        let time = of(|html| html.time(Timestamp::from_millis(1_795_366_814_492)));
         assert_eq!(time, "<time datetime=\"2026-11-22T17:00:14.492Z\">2026-11-22 17:00:14&#8201;UTC</time>");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::View;
 use super::html::Html;
 use super::lengths::length;
-use super::survey::{Application, Survey};
+use super::survey::{Application, Survey, Tally, ZONE};
 use crate::model::{Document, Instance, Metadata, Port, Status, Timestamp};
 
 /// From this length on, the rest is counted instead of shown.
@@ -45,7 +45,7 @@ pub(super) fn write(html: &mut Html, view: &View, survey: &Survey) {
 
 /// How many instances were shown.
 fn write_application(html: &mut Html, view: &View, application: &Application) -> usize {
-    let Application { counts, first, kept } = application;
+    let Application { counts, amis, zones, first, kept } = application;
     let has_room = !kept.is_empty() && html.len() < BYTES_MAX;
     html.markup(if has_room { "<details class=\"app\" open>" } else { "<details class=\"app\">" });
     html.markup("<summary><h3>").text(first.application()).markup("</h3>");
@@ -53,7 +53,11 @@ fn write_application(html: &mut Html, view: &View, application: &Application) ->
         html.markup(" ");
         badge(html, status, format_args!("{count} {status}"));
     }
-    html.markup("</summary>");
+    html.markup("<small>");
+    write_tally(html, "AMIs", amis);
+    html.markup(" \u{b7} ");
+    write_tally(html, "Zones", zones);
+    html.markup("</small></summary>");
     let mut shown = 0;
     if has_room {
         html.markup(TABLE);
@@ -75,6 +79,14 @@ fn write_application(html: &mut Html, view: &View, application: &Application) ->
     shown
 }
 
+/// `Zones: east (2), n/a (1)`, as the Java servers have it.
+fn write_tally(html: &mut Html, name: &'static str, tally: &Tally) {
+    html.markup(name).markup(":");
+    for (number, (value, count)) in tally.counts().enumerate() {
+        html.markup(if number == 0 { " " } else { ", " }).text(format_args!("{value} ({count})"));
+    }
+}
+
 fn write_instance(html: &mut Html, view: &View, instance: &Instance, renewed: Timestamp) {
     let document = instance.document.as_deref();
     html.markup("<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">");
@@ -89,7 +101,7 @@ fn write_instance(html: &mut Html, view: &View, instance: &Instance, renewed: Ti
     html.markup(CELL_END).markup(CELL);
     write_list(html, "code", instance.vips().filter(|vip| !vip.is_empty()));
     html.markup(CELL_END).markup(CELL);
-    if let Some(zone) = document.and_then(|document| document.data_center.get("availability-zone")) {
+    if let Some(zone) = document.and_then(|document| document.data_center.get(ZONE)) {
         html.markup("<b>").text(zone).markup("</b> ");
     }
     write_list(html, "tag", instance.tags.iter().map(|tag| &**tag));
@@ -152,7 +164,9 @@ fn write_list<'a>(html: &mut Html, class: &'static str, texts: impl Iterator<Ite
 fn write_details(html: &mut Html, instance: &Instance) {
     html.fact("Id", &instance.id);
     match instance.document.as_deref() {
-        None => drop(html.fact("Registered by", "Amalgam8 API")),
+        None => {
+            html.fact("Registered by", "Amalgam8 API");
+        }
         Some(document) => write_document(html, document),
     }
     write_moment(html, "Registered", Some(instance.registered_at));

@@ -63,6 +63,7 @@ fn write_status(html: &mut Html, view: &View, preservation: Preservation) {
     let Preservation { is_on, is_preserving, renewals, threshold, expected } = preservation;
     html.markup("<h2>System status</h2><section class=\"card\"><dl class=\"facts\">");
     html.fact("Version", env!("CARGO_PKG_VERSION")).fact("Namespace", &view.namespace);
+    html.fact("Environment", "a8registry").fact("Data center", "MyOwn");
     html.markup("<div><dt>Current time</dt><dd>").time(view.now).markup("</dd></div>");
     html.fact("Uptime", length(view.uptime)).fact("Lease expiration enabled", !is_preserving);
     html.fact("Renews threshold", threshold).fact("Renews (last minute)", renewals);
@@ -146,7 +147,9 @@ fn write_nobody(html: &mut Html, view: &View) {
     html.markup("curl ");
     match view.access {
         Access::Open => {}
-        Access::ByToken => drop(html.markup("-H &#39;Authorization: Bearer TOKEN&#39; ")),
+        Access::ByToken => {
+            html.markup("-H &#39;Authorization: Bearer TOKEN&#39; ");
+        }
     }
     html.markup("-H &#39;Content-Type: application/json&#39; ");
     html.text(format_args!(
@@ -180,34 +183,45 @@ fn write_overrides(html: &mut Html, survey: &Survey) {
     html.markup("</section>");
 }
 
+/// What `GET status` says of this server, by the same names (spec eureka section 1.14).
 fn write_general(html: &mut Html, view: &View) {
     let counts = view.directory.counts();
-    html.markup("<h2>General info</h2><section class=\"card\"><dl class=\"facts\">");
-    html.fact("Instances", counts.iter().sum::<usize>());
-    for (status, count) in Status::ALL.into_iter().zip(counts) {
-        html.markup("<div><dt>").text(status).markup("</dt><dd>").text(count).markup("</dd></div>");
-    }
-    html.fact("Revision", view.directory.tag().revision);
-    html.fact("CPUs", std::thread::available_parallelism().map_or(1, usize::from));
-    let Memory { used, total } = Memory::of_system();
-    for (name, bytes) in [("Memory in use", used), ("Memory of the machine", total)] {
-        if let Some(bytes) = bytes {
-            html.fact(name, format_args!("{} MiB", bytes >> 20));
-        }
-    }
-    let urls = |is_wanted: &dyn Fn(bool) -> bool| {
+    let replicas = |is_wanted: &dyn Fn(bool) -> bool| {
         let urls = view.replicas.iter().filter(|it| is_wanted(it.is_available)).map(|it| it.url.as_str());
         let urls = urls.collect::<Vec<_>>().join(", ");
         if urls.is_empty() { "none".to_owned() } else { urls }
     };
-    html.fact("Registered replicas", urls(&|_| true));
-    html.fact("Available replicas", urls(&|is_available| is_available));
-    html.fact("Unavailable replicas", urls(&|is_available| !is_available));
-    html.markup("</dl></section>");
+    html.markup("<h2>General info</h2><section class=\"card\"><dl class=\"facts\">");
+    html.fact("num-of-cpus", std::thread::available_parallelism().map_or(1, usize::from));
+    let Memory { used, total } = Memory::of_system();
+    html.fact("total-avail-memory", megabytes(total)).fact("current-memory-usage", megabytes(used));
+    html.fact("server-uptime", length(view.uptime));
+    html.fact("registered-replicas", replicas(&|_| true));
+    html.fact("available-replicas", replicas(&|is_available| is_available));
+    html.fact("unavailable-replicas", replicas(&|is_available| !is_available));
+    html.fact("Revision", view.directory.tag().revision).fact("Instances", counts.iter().sum::<usize>());
+    for (status, count) in Status::ALL.into_iter().zip(counts) {
+        html.markup("<div><dt>").text(status).markup("</dt><dd>").text(count).markup("</dd></div>");
+    }
+    html.markup("</dl></section><h2>Instance info</h2><section class=\"card\"><dl class=\"facts\">");
+    html.fact("ipAddr", host(&view.base)).fact("status", Status::Up).markup("</dl></section>");
+}
+
+fn megabytes(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{}mb", bytes >> 20))
+}
+
+/// The host of `http://host:port`.
+fn host(base: &str) -> &str {
+    let authority = base.split_once("://").map_or(base, |(_, authority)| authority);
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    let host =
+        authority.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(authority, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// `1 instance`, `2 instances`; the first word takes the plural.
-fn counted<N: Display + PartialEq + From<u8>>(number: N, name: &str) -> String {
+fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, name: &str) -> String {
     let (first, rest) = name.split_once(' ').map_or((name, ""), |(first, rest)| (first, rest));
     let plural = if number == N::from(1) { "" } else { "s" };
     let blank = if rest.is_empty() { "" } else { " " };

@@ -30,11 +30,29 @@ pub(super) struct Survey {
 pub(super) struct Application {
     /// How many have each status, in the order of [`Status::ALL`].
     pub(super) counts: [usize; Status::ALL.len()],
+    /// How many run from each image.
+    pub(super) amis: Tally,
+    /// How many are in each zone.
+    pub(super) zones: Tally,
     /// The first of all; it names the application.
     pub(super) first: Arc<Instance>,
     /// Those that are shown one by one, each with the time of its last renewal.
     pub(super) kept: Vec<(Arc<Instance>, Timestamp)>,
 }
+
+/// How often each of a few values was seen.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    seen: Vec<(Box<str>, usize)>,
+    others: usize,
+}
+
+/// Amazon's key for the zone.
+pub(super) const ZONE: &str = "availability-zone";
+/// Amazon's key for the image.
+const AMI: &str = "ami-id";
+/// Most values of one kind that are told apart.
+const VALUES_MAX: usize = 16;
 
 /// Most instances that are shown one by one.
 pub(super) const INSTANCES_MAX: usize = 1000;
@@ -76,13 +94,16 @@ impl Survey {
             return;
         }
         if is_new {
-            let (counts, kept) = Default::default();
-            self.applications.push(Application { counts, first: instance.clone(), kept });
+            let (counts, amis, zones, kept) = Default::default();
+            self.applications.push(Application { counts, amis, zones, first: instance.clone(), kept });
         }
         let Some(application) = self.applications.last_mut() else { return };
         if let Some(count) = application.counts.get_mut(instance.status.position()) {
             *count += 1;
         }
+        let cloud = |key| instance.document.as_deref().and_then(|it| it.data_center.get(key));
+        application.amis.add(cloud(AMI));
+        application.zones.add(cloud(ZONE));
         if self.kept < INSTANCES_MAX {
             self.kept += 1;
             application.kept.push((instance.clone(), renewed));
@@ -99,5 +120,25 @@ fn is_same_application(a: &Instance, b: &Instance) -> bool {
 impl Application {
     pub(super) fn len(&self) -> usize {
         self.counts.iter().sum()
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    fn add(&mut self, value: Option<&str>) {
+        let value = value.unwrap_or("n/a");
+        let has_room = self.seen.len() < VALUES_MAX;
+        match self.seen.iter_mut().find(|(seen, _)| **seen == *value) {
+            Some((_, count)) => *count += 1,
+            None if has_room => self.seen.push((value.into(), 1)),
+            None => self.others += 1,
+        }
+    }
+
+    /// The values in the order of their coming, and how often each was seen.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&str, usize)> {
+        let others = (0 < self.others).then_some(("others", self.others));
+        self.seen.iter().map(|(value, count)| (&**value, *count)).chain(others)
     }
 }
