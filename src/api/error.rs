@@ -359,9 +359,7 @@ fn too_long(what: &str, max: usize) -> Cow<'static, str> {
 fn refused_registration(why: &Refused) -> Answer {
     let answer = |text: Cow<'static, str>| Answer::new(StatusCode::BAD_REQUEST, text);
     match why {
-        Refused::Invalid(why) => {
-            answer(text_of(why)).field(why.field()).got(why.got()).wanted(why.wanted())
-        }
+        Refused::Invalid(why) => answer(text_of(why)).field(why.field()).got(why.got()).wanted(why.wanted()),
         Refused::MissingFields | Refused::NameMismatch => answer(why.to_string().into()),
         Refused::StatusTooLong { got, max } => answer(too_long("status", *max))
             .field("instance.status")

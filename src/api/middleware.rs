@@ -155,7 +155,11 @@ impl Observer {
     /// The layer of one route.
     #[must_use]
     pub fn layer(&self, route: Route) -> Observe {
-        Observe(Arc::new(Observed { observer: self.clone(), number: route.number(), pattern: route.pattern() }))
+        Observe(Arc::new(Observed {
+            observer: self.clone(),
+            number: route.number(),
+            pattern: route.pattern(),
+        }))
     }
 }
 

@@ -52,7 +52,11 @@ mod tests {
 
     fn check(headers: &[&str], want: Result<Option<&str>, Malformed>) {
         let got = bearer_or_basic(headers.iter().map(|header| header.as_bytes()));
-        assert_eq!(got.as_ref().map(|token| token.as_deref()), want.as_ref().map(|token| *token), "{headers:?}");
+        assert_eq!(
+            got.as_ref().map(|token| token.as_deref()),
+            want.as_ref().map(|token| *token),
+            "{headers:?}"
+        );
     }
 
     #[test]

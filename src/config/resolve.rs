@@ -4,7 +4,9 @@
 
 use std::net::SocketAddr;
 
-use super::args::{Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs};
+use super::args::{
+    Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs,
+};
 use super::spelling::Settings;
 use super::values::StoreName;
 use super::{

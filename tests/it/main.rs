@@ -4,8 +4,8 @@
 
 mod amalgam8;
 mod dashboard;
-mod eureka_fold;
 mod eureka;
+mod eureka_fold;
 mod hostile;
 mod leases;
 mod limits;

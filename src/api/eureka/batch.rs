@@ -71,7 +71,9 @@ async fn judged(api: &Api, namespace: &Namespace, item: BatchItem) -> BatchItemA
         BatchAction::Heartbeat => beat(api, namespace, item).await,
         BatchAction::Cancel => cancel(api, namespace, item).await,
         BatchAction::StatusUpdate => match item.status {
-            Some(status) => update(api, namespace, &item, Update::Override { status, dirty_at: item.dirty_at }).await,
+            Some(status) => {
+                update(api, namespace, &item, Update::Override { status, dirty_at: item.dirty_at }).await
+            }
             None => Err(StatusCode::BAD_REQUEST),
         },
         BatchAction::DeleteStatusOverride => {

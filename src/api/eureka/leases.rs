@@ -62,10 +62,8 @@ pub(super) async fn register(
         Media::Json => RegistrationBody::from_json(&body, dialect),
         Media::Xml => RegistrationBody::from_xml(&body),
     };
-    let asked = asked.map_err(|why| Refusal::Unreadable {
-        why: ApiError::Unreadable(Doing::Register, why),
-        media,
-    })?;
+    let asked = asked
+        .map_err(|why| Refusal::Unreadable { why: ApiError::Unreadable(Doing::Register, why), media })?;
     let asked = asked
         .into_registration(&application, dialect, limits.eureka_metadata)
         .map_err(|why| broken(why, label))?;

@@ -62,7 +62,8 @@ fn is_wanted(quality: Option<u16>) -> bool {
 
 /// How a list is written; none when the client reads neither language.
 pub(super) fn of_lists(root: Root<'_>, version: Version, headers: &HeaderMap) -> Option<Format> {
-    let is_compact = headers.get(DETAIL).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"compact"));
+    let is_compact =
+        headers.get(DETAIL).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"compact"));
     let detail = if is_compact { Detail::Compact } else { Detail::Full };
     Some(media(root, headers)?.format(root, version, detail))
 }
@@ -147,7 +148,8 @@ impl Admitted {
             let quality = parts.find_map(quality).unwrap_or(1000);
             let place = if contains(name, b"json") {
                 &mut self.json
-            } else if name.eq_ignore_ascii_case(b"application/xml") || name.eq_ignore_ascii_case(b"text/xml") {
+            } else if name.eq_ignore_ascii_case(b"application/xml") || name.eq_ignore_ascii_case(b"text/xml")
+            {
                 &mut self.xml
             } else if matches!(name, b"*/*" | b"*") || name.eq_ignore_ascii_case(b"application/*") {
                 &mut self.any
@@ -208,7 +210,8 @@ mod tests {
             let netflix = if line.contains("xml") { json } else { xml };
             check(&[line], netflix, json);
         }
-        for line in ["application/xml", "text/xml", BROWSER, "application/xml, */*", "Application/XML;q=0.1"] {
+        for line in ["application/xml", "text/xml", BROWSER, "application/xml, */*", "Application/XML;q=0.1"]
+        {
             check(&[line], xml, xml);
         }
         for line in [
@@ -265,14 +268,18 @@ mod tests {
     #[test]
     fn bodies_say_what_they_are_written_in() {
         let (json, xml) = (Some(Media::Json), Some(Media::Xml));
-        for value in ["application/json", "APPLICATION/json; charset=UTF-8", "application/json;charset=iso-8859-1;x"] {
+        for value in
+            ["application/json", "APPLICATION/json; charset=UTF-8", "application/json;charset=iso-8859-1;x"]
+        {
             check_sent(Some(value), json, json);
         }
         for value in ["application/xml", "application/xml; charset=\"utf-8\""] {
             check_sent(Some(value), xml, xml);
         }
         check_sent(Some("text/xml"), xml, None);
-        for value in ["text/plain", "application/json; charset=utf-16", "", "application/x-www-form-urlencoded"] {
+        for value in
+            ["text/plain", "application/json; charset=utf-16", "", "application/x-www-form-urlencoded"]
+        {
             check_sent(Some(value), None, None);
         }
         check_sent(None, None, None);

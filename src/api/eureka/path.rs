@@ -131,9 +131,7 @@ fn below_eureka(rest: &str) -> (Version, Resource<'_>) {
         [] => (Version::Two, Resource::Dashboard),
         ["jsp", "status.jsp"] => (Version::Two, Resource::Dashboard),
         ["jsp", "lastN.jsp"] | ["lastn"] => (Version::Two, Resource::LastN),
-        [first, ..] if Resource::begins_with(first) => {
-            (Version::Two, Resource::of(segments.as_slice()))
-        }
+        [first, ..] if Resource::begins_with(first) => (Version::Two, Resource::of(segments.as_slice())),
         [first, rest @ ..] if first.eq_ignore_ascii_case("v1") => (Version::One, Resource::of(rest)),
         [_, rest @ ..] => (Version::Two, Resource::of(rest)),
     }

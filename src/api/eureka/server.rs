@@ -25,7 +25,7 @@ use crate::wire::eureka::Format;
 use crate::wire::eureka::status::StatusDocument;
 
 /// The name of the product, and of the environment and the application that it is.
-const NAME: &str = "a8registry";
+pub(super) const NAME: &str = "a8registry";
 
 /// Length of a lease where nothing is said of it.
 const LEASE: Duration = Duration::from_secs(90);
@@ -39,17 +39,31 @@ pub(super) fn status(
 ) -> Result<Response, Refusal> {
     let format = negotiation::of_instances(place.root, place.version, &request.headers);
     let format = format.ok_or(Refusal::Silent(StatusCode::NOT_ACCEPTABLE))?;
+    let own = own_instance(request);
+    let document = described(api, namespace, own.as_ref(), |document| match format {
+        Format::Json | Format::JsonAmalgam8 | Format::JsonCompact => document.to_json(),
+        Format::Xml | Format::XmlVersion1 | Format::XmlCompact => document.to_xml(),
+    });
+    Ok(written(reply::whole(StatusCode::OK, document.into(), Wants::coding_of(request)), format))
+}
+
+/// Hands out what there is to say of this server.
+pub(super) fn described<T>(
+    api: &Api,
+    namespace: &Namespace,
+    own: Option<&Instance>,
+    tell: impl FnOnce(&StatusDocument<'_>) -> T,
+) -> T {
     let replicas = api.replicas();
     let urls = |is_wanted: &dyn Fn(bool) -> bool| -> Vec<&str> {
         replicas.iter().filter(|it| is_wanted(it.is_available)).map(|it| it.url.as_str()).collect()
     };
     let Memory { used, total } = Memory::of_system();
-    let own = own_instance(request);
     let preservation = api.registry().directory(namespace).preservation();
     let is_expiring = (!preservation.is_preserving).to_string();
     let (threshold, renewals) = (preservation.threshold.to_string(), preservation.renewals.to_string());
     let is_on = preservation.is_on.to_string();
-    let document = StatusDocument {
+    tell(&StatusDocument {
         environment: NAME,
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory_total: total.unwrap_or_default(),
@@ -64,18 +78,13 @@ pub(super) fn status(
         peers: &urls(&|_| true),
         available: &urls(&|is_available| is_available),
         unavailable: &urls(&|is_available| !is_available),
-        instance: own.as_ref().map(|own| (own, own.updated_at)),
+        instance: own.map(|own| (own, own.updated_at)),
         is_healthy: None,
-    };
-    let document = match format {
-        Format::Json | Format::JsonAmalgam8 | Format::JsonCompact => document.to_json(),
-        Format::Xml | Format::XmlVersion1 | Format::XmlCompact => document.to_xml(),
-    };
-    Ok(written(reply::whole(StatusCode::OK, document.into(), Wants::coding_of(request)), format))
+    })
 }
 
 /// This server as an instance, under the name that the client knows it by.
-fn own_instance(request: &Parts) -> Option<Instance> {
+pub(super) fn own_instance(request: &Parts) -> Option<Instance> {
     let host = origin::host(request)?;
     let (name, port) = match host.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?))) {
         Some((name, port)) => (name, port),
@@ -103,11 +112,7 @@ fn own_instance(request: &Parts) -> Option<Instance> {
 }
 
 /// `GET serverinfo/statusoverrides`: JSON only.
-pub(super) fn overrides(
-    api: &Api,
-    request: &Parts,
-    namespace: &Namespace,
-) -> Result<Response, Refusal> {
+pub(super) fn overrides(api: &Api, request: &Parts, namespace: &Namespace) -> Result<Response, Refusal> {
     if !negotiation::reads_json(&request.headers) {
         return Err(Refusal::Silent(StatusCode::NOT_ACCEPTABLE));
     }

@@ -148,7 +148,10 @@ async fn errors_of_reads_have_the_shape_of_their_root() {
         let options = server.send(&format!("OPTIONS {root}/apps/A/b"), &[], "").await;
         assert_eq!(options.empty(204).header("allow"), "DELETE, GET, HEAD, OPTIONS, PUT");
     }
-    assert_eq!(server.get("/api/eureka/t/v2/apps//x").await.refused(400), "Missing application identifier");
+    assert_eq!(
+        server.get("/api/eureka/default/v2/apps//x").await.refused(400),
+        "Missing application identifier"
+    );
     for path in ["/api/eureka", "/api/eureka/", "/api/eureka/t", "/api/eureka/t/v2"] {
         assert_eq!(server.get(path).await.refused(404), "Resource not found", "{path}");
     }
@@ -270,7 +273,13 @@ async fn refused_registrations_have_the_texts_of_their_root() {
     let other = PAY.replace(r#""app":"PAY""#, r#""app":"Other""#);
     let long = PAY.replace(r#""k":"v""#, &format!(r#""k":"{}""#, "x".repeat(17 * 1024)));
     for (headers, body, netflix, label, below_api) in [
-        (&[JSON][..], "{", r#"{"error": "cannot parse request body"}"#, "application/json", "Failed to register instance"),
+        (
+            &[JSON][..],
+            "{",
+            r#"{"error": "cannot parse request body"}"#,
+            "application/json",
+            "Failed to register instance",
+        ),
         (
             &[XML, READS_JSON],
             "<instance>",
@@ -357,7 +366,7 @@ async fn heartbeats_compare_versions() {
     let ours = server.send(&format!("{newer}&overriddenstatus=OUT_OF_SERVICE"), &[FROM_PEER], "").await;
     ours.empty(404);
     let answer = server.send("GET /eureka/apps/PAY/pay-1", &[READS_JSON], "").await;
-    assert_eq!(answer.ok().json()["instance"]["overriddenstatus"], "OUT_OF_SERVICE");
+    assert_eq!(answer.ok().json()["instance"]["overriddenStatus"], "OUT_OF_SERVICE");
 }
 
 #[tokio::test]

@@ -88,7 +88,9 @@ impl StatusDocument<'_> {
         to
     }
 
-    fn general(&self) -> Vec<(&str, String)> {
+    /// Names and values of what there is to say in general.
+    #[must_use]
+    pub fn general(&self) -> Vec<(&str, String)> {
         const MEBIBYTE: u64 = 1 << 20;
         let percent = u128::from(self.memory_used) * 100 / u128::from(self.memory_total.max(1));
         let usual = [
@@ -102,7 +104,9 @@ impl StatusDocument<'_> {
         usual.into_iter().chain(more).collect()
     }
 
-    fn replicas(&self) -> [(&'static str, String); 3] {
+    /// Names and values of what there is to say of peers.
+    #[must_use]
+    pub fn replicas(&self) -> [(&'static str, String); 3] {
         let each_closed = |urls: &[&str]| urls.iter().flat_map(|url| [*url, ","]).collect();
         [
             ("registered-replicas", self.peers.join(", ")),
