@@ -19,9 +19,9 @@ use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_LENGTH};
+use http::header::{ALLOW, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
 use super::tenant::Credentials;
@@ -38,7 +38,6 @@ pub(super) struct Roads {
     /// By the numbers of the routes.
     observers: Arc<[Observe]>,
     nowhere: Observe,
-    pub(super) dashboard: Observe,
 }
 
 /// An answer that is there, or on its way.
@@ -76,16 +75,6 @@ pub(super) fn has(path: &str) -> bool {
     Place::of(path).is_some()
 }
 
-/// Whether a browser asks for `/`: it gets the dashboard, as on a Spring server. Who needs a token and brings none gets
-/// what everybody gets there.
-pub(super) fn is_for_people<B>(api: &Api, request: &Request<B>) -> bool {
-    let names_html = |value: &HeaderValue| memchr::memmem::find(value.as_bytes(), b"text/html").is_some();
-    request.uri().path() == "/"
-        && matches!(*request.method(), Method::GET | Method::HEAD)
-        && request.headers().get_all(ACCEPT).iter().any(names_html)
-        && (api.tenancy().is_open || request.headers().contains_key(AUTHORIZATION))
-}
-
 // === impl EurekaMetrics ===
 
 impl EurekaMetrics {
@@ -105,22 +94,13 @@ impl EurekaMetrics {
 impl Roads {
     pub(super) fn new(api: Api, observer: &Observer) -> Self {
         let observers = Route::ALL.into_iter().map(|route| observer.layer(route)).collect();
-        let (nowhere, dashboard) = (observer.layer(Route::Nowhere), observer.layer(Route::EurekaDashboard));
-        Self { api, observers, nowhere, dashboard }
+        Self { api, observers, nowhere: observer.layer(Route::Nowhere) }
     }
 
     /// The layer of the route that a request is for.
     pub(super) fn observe(&self, request: &Parts) -> &Observe {
         let route = Place::of(request.uri.path()).map_or(Route::Nowhere, |place| place.resource.route());
         self.observers.get(route.number()).unwrap_or(&self.nowhere)
-    }
-
-    /// The page about everything.
-    pub(super) fn dashboard(&self, request: &Parts) -> Response {
-        let page = admit(&self.api, request, Root::Netflix)
-            .and_then(|namespace| page::dashboard(&self.api, request, &namespace));
-        let response = page.unwrap_or_else(|refusal| refusal.into_response(Root::Netflix));
-        if request.method == Method::HEAD { headless(response) } else { response }
     }
 
     /// Answers a request whose path is the Eureka API's.
