@@ -176,33 +176,4 @@ impl Api {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_is_for_who_asks_for_one_by_name() {
-        for (accept, want) in [
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
-            ("application/json, Text/HTML;level=1;q=0.1", true),
-            ("*/*", false),
-            ("text/*", false),
-            ("application/json", false),
-            ("text/html;q=0", false),
-            ("", false),
-        ] {
-            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
-            assert_eq!(is_browser(&headers), want, "{accept}");
-        }
-        assert!(!is_browser(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn the_style_is_the_one_that_the_policy_lets_in() {
-        let page = String::from_utf8(welcome().to_vec()).unwrap();
-        let (_, rest) = page.split_once("<style>").unwrap();
-        let (style, _) = rest.split_once("</style>").unwrap();
-        let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
-        assert!(policy().to_str().unwrap().contains(&hash));
-        assert!(!page.contains(" style="), "the policy lets no attribute in");
-    }
-}
+mod tests;

@@ -221,6 +221,20 @@ fn pages_are_bounded() {
     assert!(text.contains("Show this application only"));
     let text = page(&browser, "/?q=10.0.1199.1");
     assert!(text.contains("1 instance of 1 application") && !text.contains("are shown"));
+
+    // Documents of Eureka's clients are longer still.
+    for number in 0..60 {
+        let mut one = document(&format!("LONG-{number}"), &format!("{}-{number}", "'".repeat(100)));
+        one["instance"]["metadata"] = json!({"text": "'".repeat(16_000)});
+        one["instance"]["homePageUrl"] = json!(format!("http://x/{}", "'".repeat(20_000)));
+        register(&browser, &one);
+        let path = format!("/eureka/apps/LONG-{number}/{}-{number}/status?value=DOWN", "'".repeat(100));
+        assert_eq!(browser.put(&path, "").status, 200);
+    }
+    let text = page(&browser, "/?q=long-");
+    assert!(text.contains("60 instances of 60 applications") && text.contains(" of 60 instances are shown"));
+    assert!(text.contains("LONG-0") && text.contains("1 not shown here"), "{}", text.len());
+    page(&browser, "/lastn");
 }
 
 #[test]

@@ -12,8 +12,12 @@ use super::lengths::length;
 use super::survey::{Application, Survey, Tally, ZONE};
 use crate::model::{Document, Instance, Metadata, Port, Status, Timestamp};
 
-/// From this length on, the rest is counted instead of shown.
+/// From this length on, instances are counted instead of shown. One of them is at most a body of a
+/// registration, in which each byte can take six.
 const BYTES_MAX: usize = 3 << 19;
+
+/// From this length on, nothing more is listed.
+pub(super) const LISTED_MAX: usize = 15 << 17;
 
 const TABLE: &str = "<table class=\"instances\" role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\">\
     <th scope=\"col\" role=\"columnheader\">Instance</th><th scope=\"col\" role=\"columnheader\">Status</th>\
@@ -27,11 +31,15 @@ const CELL_END: &str = "</td>";
 
 /// All that the survey found.
 pub(super) fn write(html: &mut Html, view: &View, survey: &Survey) {
-    let mut shown = 0;
+    let (mut shown, mut listed) = (0, 0);
     for application in &survey.applications {
+        if LISTED_MAX <= html.len() {
+            break;
+        }
         shown += write_application(html, view, application);
+        listed += 1;
     }
-    let hidden = survey.applications_found - survey.applications.len();
+    let hidden = survey.applications_found - listed;
     if 0 < hidden {
         html.markup("<p class=\"note\">").text(hidden);
         html.markup(" more applications are not listed. A filter finds them.</p>");
@@ -144,14 +152,14 @@ fn badge(html: &mut Html, status: Status, text: impl std::fmt::Display) {
 
 fn write_lease(html: &mut Html, view: &View, instance: &Instance, renewed: Timestamp) {
     let age = Duration::from_millis(view.now.as_millis().saturating_sub(renewed.as_millis()));
-    let is_late = instance.ttl < age;
+    let is_late = instance.ttl < age && instance.status.expires();
     html.markup(if is_late { "<span class=\"late\">" } else { "<span>" });
     html.text(length(age)).markup(" ago</span><small>lease ").text(length(instance.ttl));
-    html.markup(match (instance.status.expires(), is_late) {
-        (false, _) => ", does not end while out of service",
-        (true, true) => ", ran out",
-        (true, false) => "",
-    });
+    if is_late {
+        html.markup(", ran out");
+    } else if !instance.status.expires() {
+        html.markup(", longer while out of service");
+    }
     html.markup("</small>");
 }
 

@@ -169,14 +169,19 @@ fn write_overrides(html: &mut Html, survey: &Survey) {
         "<h2>Status overrides</h2><section class=\"card\"><table><thead><tr><th scope=\"col\">Instance</th>\
          <th scope=\"col\">Application</th><th scope=\"col\">Override</th></tr></thead><tbody>",
     );
+    let mut listed = 0;
     for instance in &survey.overridden {
+        if instances::LISTED_MAX <= html.len() {
+            break;
+        }
+        listed += 1;
         html.markup("<tr><th scope=\"row\">").text(instance.id_in_application()).markup("</th><td>");
         html.filter_link(instance.service.as_str(), instance.application()).markup("</td><td>");
         instances::write_status(html, instance);
         html.markup("</td></tr>");
     }
     html.markup("</tbody></table>");
-    let hidden = survey.overridden_found - survey.overridden.len();
+    let hidden = survey.overridden_found - listed;
     if 0 < hidden {
         html.markup("<p class=\"note\">").text(hidden).markup(" more are not listed.</p>");
     }

@@ -53,6 +53,8 @@ pub(super) const ZONE: &str = "availability-zone";
 const AMI: &str = "ami-id";
 /// Most values of one kind that are told apart.
 const VALUES_MAX: usize = 16;
+/// Most bytes of a value that are looked at; real ones are much shorter.
+const VALUE_BYTES_MAX: usize = 64;
 
 /// Most instances that are shown one by one.
 pub(super) const INSTANCES_MAX: usize = 1000;
@@ -128,6 +130,7 @@ impl Application {
 impl Tally {
     fn add(&mut self, value: Option<&str>) {
         let value = value.unwrap_or("n/a");
+        let value = value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or_default();
         let has_room = self.seen.len() < VALUES_MAX;
         match self.seen.iter_mut().find(|(seen, _)| **seen == *value) {
             Some((_, count)) => *count += 1,
