@@ -26,13 +26,13 @@ use tokio::sync::Semaphore;
 
 pub use entrance::Entrance;
 pub use error::ApiError;
-pub use eureka::{EurekaMetrics, Replica, Replicas};
+pub use eureka::EurekaMetrics;
 pub use middleware::{Observe, Observer};
 pub use ops::{Detail, Ops};
 pub use origin::{BadCidr, Cidr, Proxies};
 pub use tenant::{Tenancy, Tenant};
 
-use crate::registry::Registry;
+use crate::registry::{Registry, Replica, Replicas};
 
 /// Every path there is. Metrics, access lines, `Allow` and the published description follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,7 @@ use crate::auth::AuthConfig;
 use crate::directory::LeaseRules;
 use crate::healthcheck::Probe;
 use crate::model::{Secret, TtlLimits};
+use crate::peers::PeersConfig;
 use crate::telemetry::LogConfig;
 
 pub use args::markdown_table;
@@ -54,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a connection may take for what.
     pub timeouts: Timeouts,
+    /// Eureka servers that share a namespace with this one.
+    pub peers: PeersConfig,
     /// What is for operators only.
     pub ops: OpsConfig,
     /// What is logged, and how.

@@ -19,6 +19,7 @@ use crate::config::{CapacityConfig, Config, Limits, ListenConfig, OpsConfig, Sto
 use crate::directory::{LeaseRules, LogLimits};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
+use crate::peers::{Listening, Peering};
 use crate::registry::{Registry, RegistryMetrics};
 use crate::store::StoreMetrics;
 use crate::store::expiry::Reaper;
@@ -39,6 +40,7 @@ pub struct Daemon {
     observer: Observer,
     health: Arc<Health>,
     reaper: Reaper,
+    peering: Option<Peering>,
     key_reload: Option<KeyReload>,
     timeouts: Timeouts,
 }
@@ -60,6 +62,7 @@ impl Daemon {
             capacity,
             limits,
             timeouts,
+            peers,
             ops,
             log: _,
             given,
@@ -123,6 +126,13 @@ impl Daemon {
             None => Detail::Nobody,
         };
         let health = Arc::new(Health::default());
+        let listening = Listening { address: listener.local_addr()?, is_tls: listen.tls.is_some() };
+        let peering = Peering::new(peers, &registry, clock.clone(), health.clone(), listening)
+            .context("this server cannot be made known to its Eureka peers by --eureka_own_url")?;
+        if let Some(peering) = &peering {
+            peering.peers.register_metrics(metrics.registry_mut());
+            api.show_replicas(peering.peers.clone());
+        }
         let ops = Ops::new(health.clone(), metrics, detailed, detail);
         Ok(Self {
             listener,
@@ -132,6 +142,7 @@ impl Daemon {
             observer: Observer::new(request_metrics),
             health,
             reaper: Reaper::new(memory, clock),
+            peering,
             key_reload,
             timeouts,
         })
@@ -155,7 +166,18 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { listener, ops_listener, api, ops, observer, health, reaper, key_reload, timeouts } = self;
+        let Self {
+            listener,
+            ops_listener,
+            api,
+            ops,
+            observer,
+            health,
+            reaper,
+            peering,
+            key_reload,
+            timeouts,
+        } = self;
         let mut tasks = Tasks::new();
         tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
         if let Some(reload) = key_reload {
@@ -173,7 +195,10 @@ impl Daemon {
         let address = listener.local_addr()?;
         let service = api::Entrance::new(api, ops, &observer);
         tasks.spawn(Phase::Serve, "listener", |shutdown| serve(listener, service, shutdown));
-        health.enter(HealthPhase::Ready);
+        match peering {
+            None => health.enter(HealthPhase::Ready),
+            Some(peering) => spawn_peering(&mut tasks, peering),
+        }
         tracing::info!(%address, "the registry is served on {address}");
 
         let stop = async {
@@ -188,6 +213,18 @@ impl Daemon {
             Err(error) => tracing::error!(%error, "stopped: {error}"),
         }
         Ok(ended?)
+    }
+}
+
+/// Starts what peers need; it makes the process ready.
+fn spawn_peering(tasks: &mut Tasks, peering: Peering) {
+    let Peering { peers: _, links, announcements, first_sync } = peering;
+    tasks.spawn(Phase::Announce, "peer synchronization", |shutdown| first_sync.run(shutdown));
+    for announcement in announcements {
+        tasks.spawn(Phase::Announce, "peer announcement", |shutdown| announcement.run(shutdown));
+    }
+    for link in links {
+        tasks.spawn(Phase::Flush, "peer link", |shutdown| link.run(shutdown));
     }
 }
 

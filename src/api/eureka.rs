@@ -12,7 +12,6 @@ mod reads;
 mod refusal;
 mod server;
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
@@ -46,21 +45,6 @@ pub(super) enum Road {
     Answered(Response),
     /// It is being made.
     Answering(BoxFuture<'static, Response>),
-}
-
-/// Another server that ours tells its clients' writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replica {
-    /// Its address, without credentials.
-    pub url: String,
-    /// Whether it took what it was last told.
-    pub is_available: bool,
-}
-
-/// Knows the servers that ours tells its clients' writes.
-pub trait Replicas: Send + Sync + fmt::Debug {
-    /// All of them, in the order of the configuration.
-    fn replicas(&self) -> Vec<Replica>;
 }
 
 /// What the Eureka API counts besides requests. Cheap to clone.

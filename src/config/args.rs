@@ -17,7 +17,8 @@ use super::spelling::{Setting, Settings, shortened, variable};
 use super::values::{self, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
 use crate::api::Cidr;
 use crate::auth::Mode;
-use crate::model::Secret;
+use crate::model::{Namespace, Secret, ServiceName};
+use crate::outbound::{BaseUrl, redacted};
 use crate::telemetry::{BUILD, LogFormat, LogLevel};
 
 const COLUMNS: usize = 100;
@@ -60,6 +61,8 @@ pub(super) struct Args {
     pub(super) limits: LimitArgs,
     #[command(flatten)]
     pub(super) timeouts: TimeoutArgs,
+    #[command(flatten)]
+    pub(super) peers: PeerArgs,
     #[command(flatten)]
     pub(super) ops: OpsArgs,
 }
@@ -236,6 +239,25 @@ pub(super) struct TimeoutArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Eureka peers", rename_all = "snake_case")]
+pub(super) struct PeerArgs {
+    /// Eureka server that is told of our clients' writes and tells us of its own, such as
+    /// `http://user:password@host:8761/eureka/`; repeatable; unset: none
+    #[arg(long, value_name = "URL", value_parser = values::base_url, value_delimiter = ',')]
+    pub(super) eureka_peer_url: Vec<BaseUrl>,
+    /// Namespace that Eureka peers share
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = values::namespace)]
+    pub(super) eureka_namespace: Namespace,
+    /// Application under which this server is registered at its Eureka peers; theirs, for them to show it as available
+    #[arg(long, value_name = "NAME", default_value = "EUREKA", value_parser = values::service_name)]
+    pub(super) eureka_app: ServiceName,
+    /// URL by which Eureka peers reach this server; unset: `/eureka/` at an address of this machine and the port
+    /// of the API
+    #[arg(long, value_name = "URL", value_parser = values::base_url)]
+    pub(super) eureka_own_url: Option<BaseUrl>,
+}
+
+#[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Operations", rename_all = "snake_case")]
 pub(super) struct OpsArgs {
     /// Least level that is logged: debug, info, warn, error (or fatal, panic: as error)
@@ -328,11 +350,18 @@ pub(super) fn shown(table: &clap::Command, setting: &Setting) -> String {
 }
 
 fn shown_value(table: &clap::Command, setting: &Setting) -> String {
-    if is_secret(table, setting.flag()) { "***".to_owned() } else { shortened(setting.value()) }
+    if is_read_as::<Secret>(table, setting.flag()) {
+        return "***".to_owned();
+    }
+    match is_read_as::<BaseUrl>(table, setting.flag()) {
+        // All of it but the credentials.
+        true => shortened(redacted(&setting.value().to_string_lossy()).as_ref()),
+        false => shortened(setting.value()),
+    }
 }
 
-/// Whether a flag's value must not be shown, by the type that it is read as.
-fn is_secret(table: &clap::Command, flag: &str) -> bool {
+/// Whether a flag's value is read as this type, which says how it may be shown.
+fn is_read_as<T: 'static>(table: &clap::Command, flag: &str) -> bool {
     let mut args = table.get_arguments();
-    args.any(|arg| arg.get_id() == flag && arg.get_value_parser().type_id() == TypeId::of::<Secret>())
+    args.any(|arg| arg.get_id() == flag && arg.get_value_parser().type_id() == TypeId::of::<T>())
 }

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::args::{
-    Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs,
+    Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, PeerArgs, StoreArgs, TimeoutArgs,
 };
 use super::spelling::Settings;
 use super::values::StoreName;
@@ -18,6 +18,8 @@ use crate::auth::{AuthConfig, JwtConfig, Mode};
 use crate::directory::LeaseRules;
 use crate::healthcheck::{Probe, Transport};
 use crate::model::TtlLimits;
+use crate::outbound::BaseUrl;
+use crate::peers::PeersConfig;
 use crate::telemetry::{GoDuration, LogConfig};
 
 /// Bytes from which an HS256 secret is as strong as its signature.
@@ -25,12 +27,13 @@ const STRONG_SECRET: usize = 32;
 
 /// The configuration that these values make.
 pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigError> {
-    let Args { listen, auth, leases, eureka, store, limits, timeouts, ops } = args;
+    let Args { listen, auth, leases, eureka, store, limits, timeouts, peers, ops } = args;
     let mut warnings = Vec::new();
     let listen = listen_config(listen, settings)?;
     let auth = auth_config(auth, settings, &mut warnings)?;
     let ttl = ttl_limits(&leases, settings, &mut warnings)?;
     let (store, capacity) = store_config(&store, &mut warnings);
+    let peers = peers_config(peers, &eureka, settings, &mut warnings);
     let (ops, log) = ops_config(ops, &listen, settings)?;
     warn_of_unknown_variables(settings, &mut warnings);
     Ok(Config {
@@ -42,6 +45,7 @@ pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigEr
         leases: lease_rules(&leases, &eureka),
         limits: limits_config(&limits, &eureka),
         timeouts: timeouts_config(&timeouts),
+        peers,
         ops,
         log,
         given: Vec::new(),
@@ -251,6 +255,43 @@ fn timeouts_config(args: &TimeoutArgs) -> Timeouts {
         body: body_timeout,
         write: write_timeout,
         drain: drain_timeout,
+    }
+}
+
+fn peers_config(
+    args: PeerArgs,
+    eureka: &EurekaArgs,
+    settings: &Settings,
+    warnings: &mut Vec<String>,
+) -> PeersConfig {
+    let PeerArgs { eureka_peer_url, eureka_namespace, eureka_app, eureka_own_url } = args;
+    let mut urls: Vec<BaseUrl> = Vec::new();
+    for url in eureka_peer_url {
+        if urls.iter().any(|known| known.is_same_place(&url)) {
+            warnings.push(format!("--eureka_peer_url names {url} more than once; the first counts"));
+        } else {
+            urls.push(url);
+        }
+    }
+    if urls.is_empty() {
+        for flag in ["eureka_namespace", "eureka_app", "eureka_own_url"] {
+            if settings.iter().any(|setting| setting.flag() == flag) {
+                warnings.push(format!("{} has no effect without --eureka_peer_url", settings.name(flag)));
+            }
+        }
+    }
+    if urls.iter().any(|url| url.authorization().is_some() && !url.is_tls()) {
+        warnings.push(
+            "--eureka_peer_url has credentials for a peer without TLS: anyone on the way can read them"
+                .to_owned(),
+        );
+    }
+    PeersConfig {
+        urls,
+        namespace: eureka_namespace,
+        application: eureka_app,
+        own_url: eureka_own_url,
+        metadata_max: eureka.eureka_metadata_max,
     }
 }
 

@@ -9,6 +9,7 @@ mod eureka_fold;
 mod hostile;
 mod leases;
 mod limits;
+mod peers;
 mod process;
 mod readme;
 mod store_model;

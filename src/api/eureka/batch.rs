@@ -99,6 +99,10 @@ async fn judged(api: &Api, namespace: &Namespace, item: BatchItem) -> BatchItemA
 type Judgement = Result<Option<Entity>, StatusCode>;
 
 async fn register(api: &Api, namespace: &Namespace, item: BatchItem) -> Judgement {
+    if api.registry().has_told_of(namespace, &item.application, &item.id) {
+        // The sender has it from us, or its client is ours too: not a second one, but a sign of life.
+        return beat(api, namespace, BatchItem { dirty_at: None, ..item }).await;
+    }
     let BatchItem { application, instance, .. } = item;
     let asked = instance.ok_or(StatusCode::BAD_REQUEST)?;
     let max = api.limits().eureka_metadata;

@@ -455,9 +455,9 @@ async fn batches_are_bounded() {
 #[derive(Debug)]
 struct TwoPeers;
 
-impl crate::api::Replicas for TwoPeers {
-    fn replicas(&self) -> Vec<crate::api::Replica> {
-        let of = |url: &str, is_available| crate::api::Replica { url: url.into(), is_available };
+impl crate::registry::Replicas for TwoPeers {
+    fn replicas(&self) -> Vec<crate::registry::Replica> {
+        let of = |url: &str, is_available| crate::registry::Replica { url: url.into(), is_available };
         vec![of("http://a:1/eureka/", true), of("http://b:1/eureka/", false)]
     }
 }
