@@ -5,6 +5,7 @@
 
 pub mod amalgam8;
 pub mod body;
+pub mod dashboard;
 pub mod entrance;
 pub mod error;
 pub mod eureka;
@@ -135,6 +136,7 @@ struct Inner {
 /// All that clients are served.
 pub fn router(api: Api, ops: Ops, observer: &Observer) -> Router {
     let tenants = Router::new()
+        .route("/", observer.on(Route::Root).get(dashboard::root).into())
         .route(
             "/api/v1/instances",
             observer.on(Route::Instances).get(amalgam8::list).post(amalgam8::register).into(),
@@ -156,13 +158,15 @@ pub fn router(api: Api, ops: Ops, observer: &Observer) -> Router {
 
 /// What operators are served on a port of their own: the same, and with every detail.
 pub fn ops_router(ops: Ops, observer: &Observer) -> Router {
-    ops_routes(ops.for_operators(), observer).fallback(error::nowhere.layer(observer.layer(Route::Nowhere)))
+    let root = Router::new().route("/", observer.on(Route::Root).get(ops::root).into());
+    ops_routes(ops.for_operators(), observer)
+        .merge(root)
+        .fallback(error::nowhere.layer(observer.layer(Route::Nowhere)))
 }
 
 /// Routes that need no token.
 fn ops_routes(ops: Ops, observer: &Observer) -> Router {
     Router::new()
-        .route("/", observer.on(Route::Root).get(ops::root).into())
         .route("/uptime", observer.on(Route::Uptime).get(ops::uptime).into())
         .route("/health/live", observer.on(Route::Live).get(ops::live).into())
         .route("/health/ready", observer.on(Route::Ready).get(ops::ready).into())

@@ -122,12 +122,6 @@ impl Entrance {
         }
     }
 
-    fn dashboard<B>(&self, request: Request<B>) -> State {
-        let mut request = request.into_parts().0;
-        let observation = Observation::begin(&self.eureka.dashboard, &mut request);
-        State::Answered { response: Some(observation.end(self.eureka.dashboard(&request))) }
-    }
-
     fn renewal(&self, request: &Parts) -> Result<Answer<Result<(), StoreError>>, TurnedAway> {
         let namespace = self.api.admit(request)?;
         JsonOnly::check(request)?;
@@ -156,7 +150,6 @@ where
             Some(Short::Renewal { .. }) => self.renew(request.into_parts().0),
             Some(Short::LookUp) => self.look_up(request.into_parts().0),
             None if eureka::has(request.uri().path()) => self.eureka(request),
-            None if eureka::is_for_people(&self.api, &request) => self.dashboard(request),
             None => State::Routed { response: self.router.call(request.map(Body::new)) },
         };
         Entering { state }

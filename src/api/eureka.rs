@@ -7,7 +7,6 @@
 mod batch;
 mod leases;
 mod negotiation;
-mod page;
 mod path;
 mod reads;
 mod refusal;
@@ -19,13 +18,13 @@ use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_LENGTH};
+use http::header::{ALLOW, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
 use super::tenant::Credentials;
-use super::{Api, ApiError, Observe, Observer, Route, reply};
+use super::{Api, ApiError, Observe, Observer, Route, dashboard, reply};
 use crate::directory::Wanted;
 use crate::model::Namespace;
 use path::{Place, Resource, Root};
@@ -38,7 +37,6 @@ pub(super) struct Roads {
     /// By the numbers of the routes.
     observers: Arc<[Observe]>,
     nowhere: Observe,
-    pub(super) dashboard: Observe,
 }
 
 /// An answer that is there, or on its way.
@@ -61,16 +59,6 @@ pub(super) fn has(path: &str) -> bool {
     Place::of(path).is_some()
 }
 
-/// Whether a browser asks for `/`: it gets the dashboard, as on a Spring server. Who needs a token and brings none gets
-/// what everybody gets there.
-pub(super) fn is_for_people<B>(api: &Api, request: &Request<B>) -> bool {
-    let names_html = |value: &HeaderValue| memchr::memmem::find(value.as_bytes(), b"text/html").is_some();
-    request.uri().path() == "/"
-        && matches!(*request.method(), Method::GET | Method::HEAD)
-        && request.headers().get_all(ACCEPT).iter().any(names_html)
-        && (api.tenancy().is_open || request.headers().contains_key(AUTHORIZATION))
-}
-
 // === impl EurekaMetrics ===
 
 impl EurekaMetrics {
@@ -90,22 +78,13 @@ impl EurekaMetrics {
 impl Roads {
     pub(super) fn new(api: Api, observer: &Observer) -> Self {
         let observers = Route::ALL.into_iter().map(|route| observer.layer(route)).collect();
-        let (nowhere, dashboard) = (observer.layer(Route::Nowhere), observer.layer(Route::EurekaDashboard));
-        Self { api, observers, nowhere, dashboard }
+        Self { api, observers, nowhere: observer.layer(Route::Nowhere) }
     }
 
     /// The layer of the route that a request is for.
     pub(super) fn observe(&self, request: &Parts) -> &Observe {
         let route = Place::of(request.uri.path()).map_or(Route::Nowhere, |place| place.resource.route());
         self.observers.get(route.number()).unwrap_or(&self.nowhere)
-    }
-
-    /// The page about everything.
-    pub(super) fn dashboard(&self, request: &Parts) -> Response {
-        let page = admit(&self.api, request, Root::Netflix)
-            .and_then(|namespace| page::dashboard(&self.api, request, &namespace));
-        let response = page.unwrap_or_else(|refusal| refusal.into_response(Root::Netflix));
-        if request.method == Method::HEAD { headless(response) } else { response }
     }
 
     /// Answers a request whose path is the Eureka API's.
@@ -177,8 +156,8 @@ async fn operate(api: &Api, request: &Parts, place: Place<'_>, body: Body) -> Re
         Resource::Batch if is_post => batch::apply(api, request, place, &admitted()?, body).await,
         // There are no scaling groups here (spec eureka section 1.16).
         Resource::Group if is_put => admitted().and(Err(Refusal::Silent(StatusCode::BAD_REQUEST))),
-        Resource::Dashboard if is_read => page::dashboard(api, request, &admitted()?),
-        Resource::LastN if is_read => page::last_n(api, request, &admitted()?),
+        Resource::Dashboard if is_read => Ok(dashboard::overview(api, request, &admitted()?).await?),
+        Resource::LastN if is_read => Ok(dashboard::events(api, request, &admitted()?)),
         Resource::Nowhere => Err(ApiError::NoSuchPath.into()),
         Resource::Apps
         | Resource::Delta
