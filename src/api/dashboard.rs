@@ -29,9 +29,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::reply::{self, Wants};
 use super::tenant::{Credentials, TurnedAway};
-use super::{Api, ApiError, Replica, ops, origin, query};
+use super::{Api, ApiError, ops, origin, query};
 use crate::directory::Directory;
 use crate::model::{Namespace, Timestamp};
+use crate::registry::Replica;
 
 pub use events::last_n;
 pub use filter::Filter;
