@@ -208,10 +208,11 @@ class Course:
         yield "renews beyond its lease", self.renews
         yield "is put out of service and back", self.overrides
         yield "loses one that died", self.loses_dead
-        if self.server.amalgam8:
-            yield "sees an Amalgam8 registration", self.sees_native
         if self.watcher.deltas:
             yield "follows by deltas alone", self.deltas_only
+        # After the deltas were counted: py-eureka-client fetches everything when an application is new to it.
+        if self.server.amalgam8:
+            yield "sees an Amalgam8 registration", self.sees_native
         if self.server.restarts:
             yield "registers again after a restart", self.restarts
         yield "deregisters", self.deregisters
