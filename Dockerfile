@@ -16,8 +16,10 @@ RUN cargo build --release --locked --bin a8registry --target-dir /build
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="a8registry" \
-      org.opencontainers.image.description="A multi-tenant service registry that speaks the Amalgam8 protocol" \
+      org.opencontainers.image.description="A multi-tenant service registry that speaks the Amalgam8 and Eureka protocols" \
       org.opencontainers.image.licenses="Apache-2.0"
+# Whom to trust when a Eureka peer is reached by https.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/release/a8registry /usr/local/bin/a8registry
 # A number, so that an orchestrator can see that it is not root; no entry in /etc/passwd is needed.
 USER 65532:65532

@@ -39,7 +39,7 @@ A flag may have one dash or two in front, and dashes for underscores. A DURATION
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "a8registry",
-    about = "A multi-tenant, highly available service registry that speaks the Amalgam8 protocol.",
+    about = "A multi-tenant, highly available service registry that speaks the Amalgam8 and Eureka protocols.",
     override_usage = USAGE,
     after_help = RULES,
     term_width = COLUMNS,
