@@ -22,7 +22,7 @@ use crate::model::{
 pub const VERSION: u32 = 1;
 
 /// Most metadata that a record may hold, in bytes; more than any API takes.
-const METADATA_MAX: usize = 64 * 1024;
+const METADATA_MAX: usize = 1024 * 1024;
 
 /// The word for [`Action::Modified`].
 const MODIFIED: &str = "MODIFIED";
