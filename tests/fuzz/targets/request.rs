@@ -71,7 +71,7 @@ fuzz_target!(|input: &[u8]| {
 /// Whether a path is below one of the roots of the Eureka API.
 fn is_eureka(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    path.starts_with("/api/eureka") || ["eureka", "v1", "v2", "lastn"].contains(&first) || path == "/"
+    path.starts_with("/api/eureka") || ["eureka", "v1", "v2", "lastn"].contains(&first)
 }
 
 // === impl Anybody ===
@@ -127,7 +127,7 @@ impl Server {
         let answer = Answer::of(self.entrance.clone().oneshot(request));
         let line = format!("{method} {path}: {}", answer.status);
         assert!(answer.status.as_u16() < 500, "{line}");
-        if is_eureka(&path) {
+        if is_eureka(&path) || (path == "/" && [Method::GET, Method::HEAD].contains(&method)) {
             return answer.check_eureka(&method, &line);
         }
         if path.starts_with("/api/") && (method == Method::GET || path.ends_with("/heartbeat")) {
