@@ -28,28 +28,36 @@ pub(crate) struct Server {
     started_in: Duration,
 }
 
-/// How much the registry logs.
+/// How the registry is set up, and by which API everything in it was registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Logging {
-    /// What an operator acts on.
-    Info,
-    /// Every request too.
+pub(crate) enum Setting {
+    /// As it is meant to run.
+    Plain,
+    /// Logging every request too.
     Debug,
+    /// Registered by the Eureka API. Changes are forgotten so soon that a delta shows none but its turn's own.
+    Eureka {
+        /// When changes are forgotten.
+        forgets: Duration,
+    },
 }
 
 // === impl Server ===
 
 impl Server {
     /// Starts the registry with leases that no run outlives, its log thrown away.
-    pub(crate) fn registry(program: &Path, logging: Logging, cores: &Cores) -> anyhow::Result<Self> {
-        let level = match logging {
-            Logging::Info => "info",
-            Logging::Debug => "debug",
+    pub(crate) fn registry(program: &Path, setting: Setting, cores: &Cores) -> anyhow::Result<Self> {
+        let extra = match setting {
+            Setting::Plain => Vec::new(),
+            Setting::Debug => vec!["--log_level".to_owned(), "debug".to_owned()],
+            Setting::Eureka { forgets } => {
+                vec!["--change_log_age".to_owned(), format!("{}ms", forgets.as_millis())]
+            }
         };
         Self::start(cores, |port| {
             let mut command = Command::new(program);
             command.args(["--api_address", "127.0.0.1", "--api_port", &port.to_string()]);
-            command.args(["--max_ttl", "24h", "--log_level", level]);
+            command.args(["--max_ttl", "24h"]).args(&extra);
             command
         })
         .with_context(|| format!("the registry {} did not start", program.display()))
