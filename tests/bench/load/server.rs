@@ -47,17 +47,18 @@ pub(crate) enum Setting {
 impl Server {
     /// Starts the registry with leases that no run outlives, its log thrown away.
     pub(crate) fn registry(program: &Path, setting: Setting, cores: &Cores) -> anyhow::Result<Self> {
-        let extra = match setting {
-            Setting::Plain => Vec::new(),
-            Setting::Debug => vec!["--log_level".to_owned(), "debug".to_owned()],
-            Setting::Eureka { forgets } => {
-                vec!["--change_log_age".to_owned(), format!("{}ms", forgets.as_millis())]
-            }
+        let (level, forgets) = match setting {
+            Setting::Plain => ("info", None),
+            Setting::Debug => ("debug", None),
+            Setting::Eureka { forgets } => ("info", Some(format!("{}ms", forgets.as_millis()))),
         };
         Self::start(cores, |port| {
             let mut command = Command::new(program);
             command.args(["--api_address", "127.0.0.1", "--api_port", &port.to_string()]);
-            command.args(["--max_ttl", "24h"]).args(&extra);
+            command.args(["--max_ttl", "24h", "--log_level", level]);
+            if let Some(forgets) = &forgets {
+                command.args(["--change_log_age", forgets]);
+            }
             command
         })
         .with_context(|| format!("the registry {} did not start", program.display()))

@@ -99,12 +99,10 @@ impl Session {
         with_memory: bool,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        // Longer than a turn, so that what it changes is there to its end.
-        let forgets = Duration::from_secs_f64(2.0 + 2.0 * self.options.secs());
         let (setting, registers) = match kind {
             Kind::Plain => (Setting::Plain, Case::Register),
             Kind::Debug => (Setting::Debug, Case::Register),
-            Kind::Eureka => (Setting::Eureka { forgets }, Case::EurekaRegister),
+            Kind::Eureka => (Setting::Eureka { forgets: self.forgets() }, Case::EurekaRegister),
         };
         let registry = Server::registry(&self.options.registry, setting, &self.cores)?;
         tokio::time::sleep(SETTLE / 4).await;
@@ -113,11 +111,6 @@ impl Session {
         let population = generator::preload(registry.address(), Population::new(size), registers).await?;
         let population = Arc::new(population);
         tokio::time::sleep(SETTLE).await;
-        if kind == Kind::Eureka {
-            let (address, population) = (registry.address(), population.clone());
-            let deltas = Workload::new(Side::Registry, Case::EurekaDelta, address, population);
-            generator::until_forgotten(deltas, forgets).await?;
-        }
         if with_memory {
             report.memory(Measured::idle_memory(idle), Measured::memory(size, registry.resident()?, idle));
         }
@@ -142,6 +135,12 @@ impl Session {
     ) -> anyhow::Result<Vec<Round>> {
         let mut rounds = Vec::new();
         let asked = Workload::new(Side::Registry, case, registry.address(), population.clone());
+        if matches!(case, Case::EurekaDelta | Case::EurekaDeltaGzip) {
+            // What other cases changed is in it too.
+            let deltas =
+                Workload::new(Side::Registry, Case::EurekaDelta, registry.address(), population.clone());
+            generator::until_forgotten(deltas, self.forgets()).await?;
+        }
         let bare = asked.beside(self.bare.address(), generator::weigh(asked.clone()).await?);
         for number in 0..self.options.rounds() {
             let round = if number % 2 == 0 {
@@ -181,6 +180,11 @@ impl Session {
         } else {
             Turn::take_patiently(server, workload, length).await
         }
+    }
+
+    /// When changes are forgotten: after more than a turn, so that what it changes is there to its end.
+    fn forgets(&self) -> Duration {
+        Duration::from_secs_f64(2.0 + 2.0 * self.options.secs())
     }
 
     fn note(&self, text: &str) {
