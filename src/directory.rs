@@ -27,7 +27,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::model::{Clock, Instance, InstanceId, Moment, Status, Timestamp};
+use crate::model::{Clock, Instance, InstanceId, Status, Timestamp};
 use crate::wire::encoded::{Encoded, quoted};
 use changes::ChangeLog;
 use chunk::Chunk;
@@ -247,21 +247,31 @@ impl Directory {
     /// any letter case.
     #[must_use]
     pub fn resolve(&self, application: &str, id: &str) -> Option<InstanceId> {
-        self.find(application, id).map(|held| held.instance.id.clone())
+        self.find_instance(application, id).map(|instance| instance.id.clone())
     }
 
     /// The living instance that Eureka's readers know as `id` in this application, its name in any
     /// letter case.
     #[must_use]
     pub fn find(&self, application: &str, id: &str) -> Option<Held> {
+        self.held(self.entry_of(application, id)?)
+    }
+
+    /// The same without when its lease was last renewed.
+    #[must_use]
+    pub fn find_instance(&self, application: &str, id: &str) -> Option<Arc<Instance>> {
+        self.entry_of(application, id).map(|entry| entry.instance)
+    }
+
+    fn entry_of(&self, application: &str, id: &str) -> Option<Entry> {
         let now = self.clock.now();
-        let is_it = |held: &Held| {
-            let Instance { service, .. } = &*held.instance;
-            service.as_str().eq_ignore_ascii_case(application) && held.instance.id_in_application() == id
+        let is_it = |entry: &Entry| {
+            let Instance { service, .. } = &*entry.instance;
+            service.as_str().eq_ignore_ascii_case(application) && entry.instance.id_in_application() == id
         };
         let joined = InstanceId::of_application(application, id);
-        let found = self.held(joined.as_str(), now).filter(is_it);
-        found.or_else(|| self.held(id, now).filter(is_it))
+        let found = self.living(joined.as_str(), now).filter(is_it);
+        found.or_else(|| self.living(id, now).filter(is_it))
     }
 
     /// The living instance that Eureka's readers know as `id`, in whichever application; the first by the
@@ -286,7 +296,10 @@ impl Directory {
                 }
             }
         });
-        found.or_else(|| self.held(id, now).filter(|held| held.instance.document.is_none()))
+        found.or_else(|| {
+            let entry = self.living(id, now).filter(|entry| entry.instance.document.is_none())?;
+            self.held(entry)
+        })
     }
 
     /// All instances at one revision, in order of service and id. For pages that people look at: costs a look at each.
@@ -318,8 +331,7 @@ impl Directory {
         self.pulse.preservation(self.rules)
     }
 
-    fn held(&self, id: &str, now: Moment) -> Option<Held> {
-        let Entry { instance, slot, .. } = self.living(id, now)?;
+    fn held(&self, Entry { instance, slot, .. }: Entry) -> Option<Held> {
         let renewed = self.clock.time_of_day(self.slots.renewed(slot)?);
         Some(Held { instance, renewed })
     }

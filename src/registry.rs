@@ -194,8 +194,8 @@ impl Registry {
     #[must_use]
     pub fn beat(&self, namespace: &Namespace, beat: &Beat<'_>) -> Answer<Result<Beaten, StoreError>> {
         let Beat { application, id, dirty_at, overridden, origin } = *beat;
-        let found = self.0.store.directory(namespace).and_then(|directory| directory.find(application, id));
-        let Some(instance) = found.map(|held| held.instance) else {
+        let directory = self.0.store.directory(namespace);
+        let Some(instance) = directory.and_then(|directory| directory.find_instance(application, id)) else {
             // Another registry may know it already.
             let renewed = self.0.store.renew(namespace, InstanceId::of_application(application, id).as_str());
             return match renewed {

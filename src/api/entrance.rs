@@ -25,7 +25,7 @@ use tower::Service;
 
 use super::body::JsonOnly;
 use super::error::Doing;
-use super::eureka::{self, Road, Roads};
+use super::eureka::{Place, Road, Roads};
 use super::middleware::Observation;
 use super::reply::Wants;
 use super::tenant::TurnedAway;
@@ -109,14 +109,14 @@ impl Entrance {
         }
     }
 
-    fn eureka<B>(&self, request: Request<B>) -> State
+    fn eureka<B>(&self, request: Request<B>, place: Place<'_>) -> State
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
         let (mut request, body) = request.into_parts();
-        let observation = Observation::begin(self.eureka.observe(&request), &mut request);
-        match self.eureka.answer(request, body) {
+        let observation = Observation::begin(self.eureka.observe(place), &mut request);
+        match self.eureka.answer(request, place, body) {
             Road::Answered(response) => State::Answered { response: Some(observation.end(response)) },
             Road::Answering(answer) => State::Answering { answer, observation: Some(observation) },
         }
@@ -149,8 +149,14 @@ where
         let state = match Short::of(request.method(), request.uri().path()) {
             Some(Short::Renewal { .. }) => self.renew(request.into_parts().0),
             Some(Short::LookUp) => self.look_up(request.into_parts().0),
-            None if eureka::has(request.uri().path()) => self.eureka(request),
-            None => State::Routed { response: self.router.call(request.map(Body::new)) },
+            None => {
+                // Shares its text, so that the path is read once while the request moves on.
+                let uri = request.uri().clone();
+                match Place::of(uri.path()) {
+                    Some(place) => self.eureka(request, place),
+                    None => State::Routed { response: self.router.call(request.map(Body::new)) },
+                }
+            }
         };
         Entering { state }
     }

@@ -27,7 +27,8 @@ use super::tenant::Credentials;
 use super::{Api, ApiError, Observe, Observer, Route, dashboard, reply};
 use crate::directory::Wanted;
 use crate::model::Namespace;
-use path::{Place, Resource, Root};
+pub(super) use path::Place;
+use path::{Resource, Root};
 use refusal::Refusal;
 
 /// The ways through the Eureka API; cheap to clone.
@@ -54,11 +55,6 @@ pub struct EurekaMetrics {
     pub refused_items: Counter,
 }
 
-/// Whether a path is the Eureka API's.
-pub(super) fn has(path: &str) -> bool {
-    Place::of(path).is_some()
-}
-
 // === impl EurekaMetrics ===
 
 impl EurekaMetrics {
@@ -81,20 +77,18 @@ impl Roads {
         Self { api, observers, nowhere: observer.layer(Route::Nowhere) }
     }
 
-    /// The layer of the route that a request is for.
-    pub(super) fn observe(&self, request: &Parts) -> &Observe {
-        let route = Place::of(request.uri.path()).map_or(Route::Nowhere, |place| place.resource.route());
-        self.observers.get(route.number()).unwrap_or(&self.nowhere)
+    /// The layer of the route that a place has.
+    pub(super) fn observe(&self, place: Place<'_>) -> &Observe {
+        self.observers.get(place.resource.route().number()).unwrap_or(&self.nowhere)
     }
 
-    /// Answers a request whose path is the Eureka API's.
-    pub(super) fn answer<B>(&self, request: Parts, body: B) -> Road
+    /// Answers a request whose path leads to a place of the Eureka API.
+    pub(super) fn answer<B>(&self, request: Parts, place: Place<'_>, body: B) -> Road
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
         if request.method == Method::PUT
-            && let Some(place) = Place::of(request.uri.path())
             && let Resource::Instance(named) = place.resource
         {
             return leases::beat(&self.api, &request, place, named);

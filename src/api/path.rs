@@ -60,6 +60,17 @@ pub fn service_name(uri: &Uri) -> Result<Cow<'_, str>, ApiError> {
     Ok(decode("name", segment(uri, "/api/v1/services/"))?)
 }
 
+/// The parts of a text between separators that are one byte each; at what a request costs, much faster than
+/// [`str::split`].
+pub(super) fn split(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    let ends = memchr::memchr_iter(separator, text.as_bytes()).chain(std::iter::once(text.len()));
+    ends.scan(0, move |begin, end| {
+        let part = text.get(*begin..end);
+        *begin = end + 1;
+        part
+    })
+}
+
 /// Any text as one segment.
 pub fn encode(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, ESCAPED)
@@ -75,6 +86,9 @@ fn segment<'a>(uri: &'a Uri, before: &str) -> &'a str {
 /// # Errors
 /// When an escape is broken, or the text is not UTF-8.
 pub fn decode<'a>(name: &'static str, segment: &'a str) -> Result<Cow<'a, str>, BadSegment> {
+    if memchr::memchr(b'%', segment.as_bytes()).is_none() {
+        return Ok(Cow::Borrowed(segment));
+    }
     let bad = |why| BadSegment { name, got: excerpt(segment).into(), why };
     if !escapes_are_whole(segment) {
         return Err(bad("two hex digits after every %"));

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::path;
 use crate::directory::{Fields, Selector, Shown};
 use crate::model::Status;
 use crate::wire::encoded::Member;
@@ -119,9 +120,13 @@ fn members(names: &str) -> Result<Fields, BadSelection> {
 
 /// Names and values that can be decoded, in their order.
 fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    query.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';')).filter_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Some((decode(name)?, decode(value)?))
+    path::split(query, b'&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
+        if memchr::memchr(b';', pair.as_bytes()).is_some() {
+            return None;
+        }
+        let equals = memchr::memchr(b'=', pair.as_bytes()).unwrap_or(pair.len());
+        let (name, value) = pair.split_at(equals);
+        Some((decode(name)?, decode(value.strip_prefix('=').unwrap_or_default())?))
     })
 }
 

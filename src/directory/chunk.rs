@@ -356,8 +356,12 @@ impl Builder {
     fn build(pieces: &[Piece<'_>], heir_of: &Chunk) -> Chunk {
         let bytes = pieces.iter().map(|piece| piece.bytes() + 1).sum();
         let rows = pieces.iter().map(Piece::rows).sum();
-        let mut builder =
-            Self { json: Vec::with_capacity(bytes), rows: Vec::with_capacity(rows), ..Self::default() };
+        let mut builder = Self {
+            json: Vec::with_capacity(bytes),
+            rows: Vec::with_capacity(rows),
+            roster: RosterBuilder::with_capacity(rows),
+            ..Self::default()
+        };
         for piece in pieces {
             builder.push(piece);
         }

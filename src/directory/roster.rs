@@ -43,7 +43,16 @@ impl Roster {
 // === impl RosterBuilder ===
 
 impl RosterBuilder {
+    /// With room for about so many instances.
+    pub(super) fn with_capacity(instances: usize) -> Self {
+        // Blocks are three quarters full as a rule.
+        Self { blocks: Vec::with_capacity(instances.div_ceil(BLOCK * 3 / 4) + 1), loose: Vec::new() }
+    }
+
     pub(super) fn push(&mut self, instance: Arc<Instance>) {
+        if self.loose.capacity() == 0 {
+            self.loose.reserve_exact(BLOCK);
+        }
         self.loose.push(instance);
         if self.loose.len() == BLOCK {
             self.seal();
@@ -75,7 +84,7 @@ impl RosterBuilder {
 
     fn seal(&mut self) {
         if !self.loose.is_empty() {
-            self.blocks.push(std::mem::take(&mut self.loose).into());
+            self.blocks.push(self.loose.drain(..).collect());
         }
     }
 }

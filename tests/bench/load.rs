@@ -10,6 +10,8 @@
 mod bare;
 #[path = "load/case.rs"]
 mod case;
+#[path = "load/eureka.rs"]
+mod eureka;
 #[path = "load/figure.rs"]
 mod figure;
 #[path = "load/generator.rs"]

@@ -139,7 +139,7 @@ fn below_eureka(rest: &str) -> (Version, Resource<'_>) {
 
 /// A segment without its parameters.
 fn plain(segment: &str) -> &str {
-    segment.split_once(';').map_or(segment, |(plain, _)| plain)
+    memchr::memchr(b';', segment.as_bytes()).and_then(|end| segment.get(..end)).unwrap_or(segment)
 }
 
 /// The segments of a path, without their parameters.
@@ -153,14 +153,14 @@ struct Segments<'a> {
 impl<'a> Segments<'a> {
     /// Slashes side by side count as one.
     fn joined(path: &'a str) -> Self {
-        Self::collect(path.split('/').filter(|segment| !segment.is_empty()))
+        Self::collect(path::split(path, b'/').filter(|segment| !segment.is_empty()))
     }
 
     /// Slashes at the end do not count.
     fn exact(path: &'a str) -> Self {
         match path.trim_end_matches('/') {
             "" => Self::collect(std::iter::empty()),
-            path => Self::collect(path.split('/')),
+            path => Self::collect(path::split(path, b'/')),
         }
     }
 

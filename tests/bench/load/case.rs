@@ -6,7 +6,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::figure::Figure;
-use crate::server::Logging;
 
 /// Something that `--cases` can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +41,49 @@ pub(crate) enum Case {
     ListGzip,
     /// Every instance, unchanged since the client last asked.
     NotModified,
+    /// Heartbeat of a random instance, as Eureka's Java client sends it.
+    EurekaRenew,
+    /// Registration of what is there already, as Eureka's Java client repeats it.
+    EurekaRegister,
+    /// What changed lately, which is [`Case::CHANGES`] instances, as JSON.
+    EurekaDelta,
+    /// The same, compressed.
+    EurekaDeltaGzip,
+    /// Every application, as JSON.
+    EurekaList,
+    /// Every application, as XML.
+    EurekaListXml,
+    /// Every application, as compressed JSON.
+    EurekaListGzip,
+}
+
+/// Which registry a case needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// As it is meant to run.
+    Plain,
+    /// The same, logging every request too.
+    Debug,
+    /// As it is meant to run, everything registered by the Eureka API.
+    Eureka,
+}
+
+/// What the bare server answers meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Yardstick {
+    /// 200 bytes.
+    Small,
+    /// So many bytes.
+    Bytes(u64),
+    /// As many bytes as the registry.
+    AsMany,
 }
 
 // === impl Case ===
 
 impl Case {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Renew,
         Self::RenewDebug,
         Self::Register,
@@ -60,10 +95,19 @@ impl Case {
         Self::List,
         Self::ListGzip,
         Self::NotModified,
+        Self::EurekaRenew,
+        Self::EurekaRegister,
+        Self::EurekaDelta,
+        Self::EurekaDeltaGzip,
+        Self::EurekaList,
+        Self::EurekaListXml,
+        Self::EurekaListGzip,
     ];
 
     /// Instances renewed by one request of [`Case::Batch`].
     pub(crate) const BATCH: usize = 1_000;
+    /// Instances in [`Case::EurekaDelta`], however many there are.
+    pub(crate) const CHANGES: usize = 10;
 
     /// As the command line and the report call it.
     pub(crate) const fn name(self) -> &'static str {
@@ -79,6 +123,13 @@ impl Case {
             Self::List => "list",
             Self::ListGzip => "list-gzip",
             Self::NotModified => "not-modified",
+            Self::EurekaRenew => "eureka-renew",
+            Self::EurekaRegister => "eureka-register",
+            Self::EurekaDelta => "eureka-delta",
+            Self::EurekaDeltaGzip => "eureka-delta-gzip",
+            Self::EurekaList => "eureka-list",
+            Self::EurekaListXml => "eureka-list-xml",
+            Self::EurekaListGzip => "eureka-list-gzip",
         }
     }
 
@@ -89,23 +140,57 @@ impl Case {
         let listed = || (10_000 <= size).then(|| size as f64 / 10_000.0);
         match self {
             Self::Renew => Some(1.15),
+            Self::EurekaRenew => Some(1.2),
             Self::Register => Some(1.5),
-            Self::Lookup | Self::Names => Some(1.3),
+            Self::Lookup
+            | Self::Names
+            | Self::EurekaList
+            | Self::EurekaListXml
+            | Self::EurekaListGzip
+            | Self::EurekaDelta => Some(1.3),
             Self::List => listed().map(|times| 0.5 * times),
             Self::ListGzip => listed().map(|times| times / 6.0),
-            Self::RenewDebug | Self::RegisterNew | Self::Status | Self::Batch | Self::NotModified => None,
+            Self::RenewDebug
+            | Self::RegisterNew
+            | Self::Status
+            | Self::Batch
+            | Self::NotModified
+            | Self::EurekaRegister
+            | Self::EurekaDeltaGzip => None,
         }
     }
 
-    /// Whether the case says something at this size; names are bounded for 1 000 services only.
+    /// Whether the case says something at this size; names are bounded for 1 000 services only, and lists that stand
+    /// beside as many bytes say the same at every size.
     pub(crate) fn is_for(self, size: usize) -> bool {
-        self != Self::Names || size == 10_000
+        match self {
+            Self::Names | Self::EurekaList | Self::EurekaListXml | Self::EurekaListGzip => size == 10_000,
+            Self::EurekaRenew | Self::EurekaRegister => (10_000..=100_000).contains(&size),
+            Self::EurekaDelta | Self::EurekaDeltaGzip => size <= 100_000,
+            Self::Renew
+            | Self::RenewDebug
+            | Self::Register
+            | Self::RegisterNew
+            | Self::Lookup
+            | Self::Status
+            | Self::Batch
+            | Self::List
+            | Self::ListGzip
+            | Self::NotModified => true,
+        }
     }
 
-    /// How much the registry logs meanwhile.
-    pub(crate) const fn logging(self) -> Logging {
+    /// Which registry is asked.
+    pub(crate) const fn kind(self) -> Kind {
         match self {
-            Self::RenewDebug => Logging::Debug,
+            Self::RenewDebug => Kind::Debug,
+            Self::EurekaRenew
+            | Self::EurekaRegister
+            | Self::EurekaDelta
+            | Self::EurekaDeltaGzip
+            | Self::EurekaList
+            | Self::EurekaListXml
+            | Self::EurekaListGzip => Kind::Eureka,
             Self::Renew
             | Self::Register
             | Self::RegisterNew
@@ -115,7 +200,7 @@ impl Case {
             | Self::Names
             | Self::List
             | Self::ListGzip
-            | Self::NotModified => Logging::Info,
+            | Self::NotModified => Kind::Plain,
         }
     }
 
@@ -137,13 +222,51 @@ impl Case {
             | Self::Names
             | Self::List
             | Self::ListGzip
-            | Self::NotModified => 1,
+            | Self::NotModified
+            | Self::EurekaRenew
+            | Self::EurekaRegister
+            | Self::EurekaDelta
+            | Self::EurekaDeltaGzip
+            | Self::EurekaList
+            | Self::EurekaListXml
+            | Self::EurekaListGzip => 1,
         }
     }
 
-    /// Whether the bare server answers with its large body.
-    pub(crate) const fn is_large(self) -> bool {
-        matches!(self, Self::List | Self::ListGzip)
+    /// What the bare server answers meanwhile.
+    pub(crate) const fn yardstick(self) -> Yardstick {
+        match self {
+            Self::List | Self::ListGzip => Yardstick::Bytes(10_000_000),
+            Self::EurekaDelta
+            | Self::EurekaDeltaGzip
+            | Self::EurekaList
+            | Self::EurekaListXml
+            | Self::EurekaListGzip => Yardstick::AsMany,
+            Self::Renew
+            | Self::RenewDebug
+            | Self::Register
+            | Self::RegisterNew
+            | Self::Lookup
+            | Self::Status
+            | Self::Batch
+            | Self::Names
+            | Self::NotModified
+            | Self::EurekaRenew
+            | Self::EurekaRegister => Yardstick::Small,
+        }
+    }
+
+    /// Whether answers are compressed when the client asks for it, as it then does.
+    pub(crate) const fn is_gzip(self) -> bool {
+        matches!(self, Self::ListGzip | Self::EurekaDeltaGzip | Self::EurekaListGzip)
+    }
+
+    /// Whether answers are megabytes.
+    const fn is_large(self) -> bool {
+        matches!(
+            self,
+            Self::List | Self::ListGzip | Self::EurekaList | Self::EurekaListXml | Self::EurekaListGzip
+        )
     }
 }
 

@@ -5,6 +5,7 @@
 //! Never: random, so that every run registers the same.
 
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
@@ -80,12 +81,11 @@ impl Population {
 
     /// The body that registers an instance.
     pub(crate) fn write_registration(&self, instance: usize, out: &mut Vec<u8>) {
-        let service = name(self.service_of(instance));
-        let [_, a, b, c] = u32::try_from(instance).unwrap_or(u32::MAX).to_be_bytes();
+        let (service, address) = (self.service(instance), self.address(instance));
         let zone = instance % 3;
         let written = write!(
             out,
-            r#"{{"service_name":"{service}","endpoint":{{"type":"http","value":"10.{a}.{b}.{c}:8080"}},"#
+            r#"{{"service_name":"{service}","endpoint":{{"type":"http","value":"{address}:8080"}},"#
         )
         .and_then(|()| {
             write!(
@@ -94,6 +94,17 @@ impl Population {
             )
         });
         written.expect("writing to memory does not fail");
+    }
+
+    /// The name of an instance's service.
+    pub(crate) fn service(&self, instance: usize) -> String {
+        name(self.service_of(instance))
+    }
+
+    /// The address of an instance.
+    pub(crate) fn address(&self, instance: usize) -> Ipv4Addr {
+        let [_, a, b, c] = u32::try_from(instance).unwrap_or(u32::MAX).to_be_bytes();
+        Ipv4Addr::new(10, a, b, c)
     }
 
     const fn wide_services(&self) -> usize {

@@ -90,8 +90,9 @@ impl Report {
         let [case, size, server, bare, ratio, bound, verdict, spread, others] = head;
         writeln!(
             out,
-            "\nServer CPU per request (batch: per instance; list, list-gzip: the bare server sends 10 MB)\n\n\
-             {case:<14}{size:>6}{server:>12}{bare:>11}{ratio:>8}{bound:>8}  {verdict:<6}{spread:>7}{others:>8}"
+            "\nServer CPU per request (batch: per instance; list, list-gzip: the bare server sends 10 MB;\n\
+             eureka-delta, eureka-list: it sends as many bytes as the registry)\n\n\
+             {case:<18}{size:>6}{server:>12}{bare:>11}{ratio:>8}{bound:>8}  {verdict:<6}{spread:>7}{others:>8}"
         )?;
         // By case, so that the sizes of one stand below each other, and debug below info.
         let mut rows: Vec<&Row> = self.rows.iter().collect();
@@ -172,7 +173,7 @@ impl Row {
         let others = self.median(|round| round.registry.foreign.max(round.bare.foreign));
         let mark = if self.counted().iter().all(|round| round.is_disturbed()) { "~" } else { "" };
         format!(
-            "{:<14}{:>6}{server:>12.2}{bare:>11.2}{ratio:>8.3}{:>8}  {:<6}{:>5.0} %{:>6.0} %{mark}",
+            "{:<18}{:>6}{server:>12.2}{bare:>11.2}{ratio:>8.3}{:>8}  {:<6}{:>5.0} %{:>6.0} %{mark}",
             self.case,
             Count(self.size),
             or_dash(bound, 3),

@@ -28,28 +28,37 @@ pub(crate) struct Server {
     started_in: Duration,
 }
 
-/// How much the registry logs.
+/// How the registry is set up, and by which API everything in it was registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Logging {
-    /// What an operator acts on.
-    Info,
-    /// Every request too.
+pub(crate) enum Setting {
+    /// As it is meant to run.
+    Plain,
+    /// Logging every request too.
     Debug,
+    /// Registered by the Eureka API. Changes are forgotten so soon that a delta shows none but its turn's own.
+    Eureka {
+        /// When changes are forgotten.
+        forgets: Duration,
+    },
 }
 
 // === impl Server ===
 
 impl Server {
     /// Starts the registry with leases that no run outlives, its log thrown away.
-    pub(crate) fn registry(program: &Path, logging: Logging, cores: &Cores) -> anyhow::Result<Self> {
-        let level = match logging {
-            Logging::Info => "info",
-            Logging::Debug => "debug",
+    pub(crate) fn registry(program: &Path, setting: Setting, cores: &Cores) -> anyhow::Result<Self> {
+        let (level, forgets) = match setting {
+            Setting::Plain => ("info", None),
+            Setting::Debug => ("debug", None),
+            Setting::Eureka { forgets } => ("info", Some(format!("{}ms", forgets.as_millis()))),
         };
         Self::start(cores, |port| {
             let mut command = Command::new(program);
             command.args(["--api_address", "127.0.0.1", "--api_port", &port.to_string()]);
             command.args(["--max_ttl", "24h", "--log_level", level]);
+            if let Some(forgets) = &forgets {
+                command.args(["--change_log_age", forgets]);
+            }
             command
         })
         .with_context(|| format!("the registry {} did not start", program.display()))

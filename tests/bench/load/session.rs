@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::case::Case;
+use crate::case::{Case, Kind};
 use crate::figure::{Count, Figure, Measured};
 use crate::generator;
 use crate::machine::Cores;
 use crate::options::Options;
 use crate::population::Population;
 use crate::report::{Report, Round, Row};
-use crate::server::{Logging, Server};
+use crate::server::{Server, Setting};
 use crate::turn::Turn;
 use crate::workload::{Side, Workload};
 
@@ -37,10 +37,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     session.figures(&mut report)?;
     for size in session.options.sizes() {
-        session.size(Logging::Info, size, &mut report).await;
+        session.size(Kind::Plain, size, &mut report).await;
     }
     if let Some(smallest) = session.options.sizes().into_iter().min() {
-        session.size(Logging::Debug, smallest, &mut report).await;
+        session.size(Kind::Debug, smallest, &mut report).await;
+    }
+    for size in session.options.sizes() {
+        session.size(Kind::Eureka, size, &mut report).await;
     }
     report.print()?;
     if let Some(path) = &session.options.json {
@@ -67,7 +70,7 @@ impl Session {
         }
         if self.options.wants_figure(Figure::Start) {
             let starts = (0..STARTS).map(|_| {
-                let registry = Server::registry(&self.options.registry, Logging::Info, &self.cores)?;
+                let registry = Server::registry(&self.options.registry, Setting::Plain, &self.cores)?;
                 Ok(registry.started_in().as_secs_f64() * 1e3)
             });
             report.figures.push(Measured::start(starts.collect::<anyhow::Result<_>>()?));
@@ -75,32 +78,38 @@ impl Session {
         Ok(())
     }
 
-    /// Everything at one size and level of logging; what goes wrong is noted, not passed on.
-    async fn size(&self, logging: Logging, size: usize, report: &mut Report) {
-        let wanted = |case: &Case| case.is_for(size) && logging == case.logging();
+    /// Everything of one kind at one size; what goes wrong is noted, not passed on.
+    async fn size(&self, kind: Kind, size: usize, report: &mut Report) {
+        let wanted = |case: &Case| case.is_for(size) && kind == case.kind();
         let cases: Vec<Case> = self.options.cases().into_iter().filter(wanted).collect();
-        let with_memory = logging == Logging::Info && self.options.wants_figure(Figure::Memory);
+        let with_memory = kind == Kind::Plain && self.options.wants_figure(Figure::Memory);
         if cases.is_empty() && !with_memory {
             return;
         }
-        if let Err(error) = self.measure(logging, size, &cases, with_memory, report).await {
+        if let Err(error) = self.measure(kind, size, &cases, with_memory, report).await {
             report.fail(format!("{}: {error:#}", Count(size)));
         }
     }
 
     async fn measure(
         &self,
-        logging: Logging,
+        kind: Kind,
         size: usize,
         cases: &[Case],
         with_memory: bool,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let registry = Server::registry(&self.options.registry, logging, &self.cores)?;
+        let (setting, registers) = match kind {
+            Kind::Plain => (Setting::Plain, Case::Register),
+            Kind::Debug => (Setting::Debug, Case::Register),
+            Kind::Eureka => (Setting::Eureka { forgets: self.forgets() }, Case::EurekaRegister),
+        };
+        let registry = Server::registry(&self.options.registry, setting, &self.cores)?;
         tokio::time::sleep(SETTLE / 4).await;
         let idle = registry.resident()?;
         self.note(&format!("registering {} instances", Count(size)));
-        let population = Arc::new(generator::preload(registry.address(), Population::new(size)).await?);
+        let population = generator::preload(registry.address(), Population::new(size), registers).await?;
+        let population = Arc::new(population);
         tokio::time::sleep(SETTLE).await;
         if with_memory {
             report.memory(Measured::idle_memory(idle), Measured::memory(size, registry.resident()?, idle));
@@ -125,13 +134,21 @@ impl Session {
         population: &Arc<Population>,
     ) -> anyhow::Result<Vec<Round>> {
         let mut rounds = Vec::new();
+        let asked = Workload::new(Side::Registry, case, registry.address(), population.clone());
+        if matches!(case, Case::EurekaDelta | Case::EurekaDeltaGzip) {
+            // What other cases changed is in it too.
+            let deltas =
+                Workload::new(Side::Registry, Case::EurekaDelta, registry.address(), population.clone());
+            generator::until_forgotten(deltas, self.forgets()).await?;
+        }
+        let bare = asked.beside(self.bare.address(), generator::weigh(asked.clone()).await?);
         for number in 0..self.options.rounds() {
             let round = if number % 2 == 0 {
-                let ours = self.turn(Side::Registry, case, registry, population).await?;
-                Round { registry: ours, bare: self.turn(Side::Bare, case, registry, population).await? }
+                let ours = self.take(registry, &asked).await?;
+                Round { registry: ours, bare: self.take_alone(&bare, registry).await? }
             } else {
-                let bare = self.turn(Side::Bare, case, registry, population).await?;
-                Round { registry: self.turn(Side::Registry, case, registry, population).await?, bare }
+                let bare = self.take_alone(&bare, registry).await?;
+                Round { registry: self.take(registry, &asked).await?, bare }
             };
             self.note(&format!(
                 "{case} at {}, round {}: {:.2} us, bare {:.2} us, others use {:.0} % and {:.0} % of a core",
@@ -147,38 +164,27 @@ impl Session {
         Ok(rounds)
     }
 
-    async fn turn(
-        &self,
-        side: Side,
-        case: Case,
-        registry: &Server,
-        population: &Arc<Population>,
-    ) -> anyhow::Result<Turn> {
-        match side {
-            Side::Registry => self.take(side, case, registry, population).await,
-            Side::Bare => {
-                registry.pause()?;
-                let turn = self.take(side, case, &self.bare, population).await;
-                registry.resume()?;
-                turn
-            }
-        }
+    /// A turn of the bare server, the registry standing still.
+    async fn take_alone(&self, workload: &Workload, registry: &Server) -> anyhow::Result<Turn> {
+        registry.pause()?;
+        let turn = self.take(&self.bare, workload).await;
+        registry.resume()?;
+        turn
     }
 
-    async fn take(
-        &self,
-        side: Side,
-        case: Case,
-        server: &Server,
-        population: &Arc<Population>,
-    ) -> anyhow::Result<Turn> {
+    async fn take(&self, server: &Server, workload: &Workload) -> anyhow::Result<Turn> {
         let length = Duration::from_secs_f64(self.options.secs());
-        let workload = Workload::new(side, case, server.address(), population.clone());
+        let workload = workload.clone();
         if self.options.quick {
             Turn::take(server, workload, length).await
         } else {
             Turn::take_patiently(server, workload, length).await
         }
+    }
+
+    /// When changes are forgotten: after more than a turn, so that what it changes is there to its end.
+    fn forgets(&self) -> Duration {
+        Duration::from_secs_f64(2.0 + 2.0 * self.options.secs())
     }
 
     fn note(&self, text: &str) {

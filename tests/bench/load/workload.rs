@@ -5,11 +5,13 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use anyhow::{bail, ensure};
 use memchr::memmem;
 
-use crate::case::Case;
+use crate::case::{Case, Kind, Yardstick};
+use crate::eureka;
 use crate::http::Answer;
 use crate::population::{Id, Population, WIDE};
 
@@ -27,8 +29,11 @@ pub(crate) enum Side {
 pub(crate) struct Workload {
     side: Side,
     case: Case,
+    address: SocketAddr,
     host: String,
     population: Arc<Population>,
+    /// How many bytes the bare server is asked for.
+    bytes: Option<u64>,
     /// What the list was when the turn began.
     etag: Option<String>,
 }
@@ -52,6 +57,16 @@ pub(crate) enum Step {
     Names,
     /// Every instance.
     List,
+    /// A heartbeat by the Eureka API.
+    Beat(usize),
+    /// A registration by the Eureka API.
+    Announce(usize),
+    /// A change by the Eureka API, told apart by when it was made.
+    Annotate(usize, u128),
+    /// Every application.
+    Applications,
+    /// What changed lately.
+    Delta,
 }
 
 // === impl Workload ===
@@ -59,7 +74,22 @@ pub(crate) enum Step {
 impl Workload {
     /// Requests of `case` for the server at `address`.
     pub(crate) fn new(side: Side, case: Case, address: SocketAddr, population: Arc<Population>) -> Self {
-        Self { side, case, host: address.to_string(), population, etag: None }
+        Self { side, case, address, host: address.to_string(), population, bytes: None, etag: None }
+    }
+
+    /// The same for the bare server at `address`, which is asked for so many bytes where the case wants it.
+    pub(crate) fn beside(&self, address: SocketAddr, as_many: u64) -> Self {
+        let bytes = match self.case.yardstick() {
+            Yardstick::Small => None,
+            Yardstick::Bytes(bytes) => Some(bytes),
+            Yardstick::AsMany => Some(as_many),
+        };
+        Self { bytes, ..Self::new(Side::Bare, self.case, address, self.population.clone()) }
+    }
+
+    /// Whom it asks.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The case it was made for.
@@ -78,6 +108,29 @@ impl Workload {
             Case::Batch => Step::RenewMany,
             Case::Names => Step::Names,
             Case::List | Case::ListGzip | Case::NotModified => Step::List,
+            Case::EurekaRenew => Step::Beat(self.population.next()),
+            Case::EurekaRegister => Step::Announce(self.population.next()),
+            Case::EurekaDelta | Case::EurekaDeltaGzip => Step::Delta,
+            Case::EurekaList | Case::EurekaListXml | Case::EurekaListGzip => Step::Applications,
+        }
+    }
+
+    /// How an instance of the population is registered.
+    pub(crate) fn registration(&self, instance: usize) -> Step {
+        match self.case.kind() {
+            Kind::Plain | Kind::Debug => Step::Register(instance),
+            Kind::Eureka => Step::Announce(instance),
+        }
+    }
+
+    /// What has to be done before a turn.
+    pub(crate) fn preparation(&self) -> Vec<Step> {
+        match (self.side, self.case) {
+            (Side::Registry, Case::EurekaDelta | Case::EurekaDeltaGzip) => {
+                let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+                (0..Case::CHANGES).map(|instance| Step::Annotate(instance, now)).collect()
+            }
+            (_, _) => Vec::new(),
         }
     }
 
@@ -128,17 +181,39 @@ impl Workload {
                 self.put(out, "PUT", format_args!("/api/v1/heartbeats"), &self.batch());
             }
             Step::Names => self.get(out, format_args!("/api/v1/services")),
-            Step::List if self.side == Side::Bare && self.case.is_large() => {
-                self.get(out, format_args!("/big"));
+            Step::List | Step::Applications | Step::Delta if self.bytes.is_some() => {
+                self.get(out, format_args!("/big/{}", self.bytes.unwrap_or_default()));
             }
             Step::List => self.get(out, format_args!("/api/v1/instances")),
+            Step::Applications => self.get(out, format_args!("/eureka/v2/apps")),
+            Step::Delta => self.get(out, format_args!("/eureka/v2/apps/delta")),
+            Step::Beat(instance) => {
+                let (path, dirty_at) = (self.path(instance), eureka::dirty_at(instance));
+                let path = format_args!("/eureka/v2/apps/{path}?status=UP&lastDirtyTimestamp={dirty_at}");
+                self.put(out, "PUT", path, b"");
+            }
+            Step::Announce(instance) => {
+                let mut body = Vec::with_capacity(2048);
+                eureka::write_registration(&self.population, instance, &mut body);
+                let app = self.population.service(instance).to_ascii_uppercase();
+                self.put(out, "POST", format_args!("/eureka/v2/apps/{app}"), &body);
+            }
+            Step::Annotate(instance, time) => {
+                let path = self.path(instance);
+                self.put(out, "PUT", format_args!("/eureka/v2/apps/{path}/metadata?changed={time}"), b"");
+            }
         }
+    }
+
+    fn path(&self, instance: usize) -> eureka::Path<'_> {
+        eureka::Path { population: &self.population, instance }
     }
 
     /// Fails unless the answer is the one that a step has to get.
     pub(crate) fn judge(&self, step: Step, answer: &Answer) -> anyhow::Result<()> {
         let wanted = match (self.side, step) {
             (Side::Registry, Step::Register(_)) => 201,
+            (Side::Registry, Step::Announce(_)) => 204,
             (Side::Registry, Step::List) if self.etag.is_some() => 304,
             (Side::Registry | Side::Bare, _) => 200,
         };
@@ -157,7 +232,11 @@ impl Workload {
             Case::Lookup => (instances(), WIDE),
             Case::List => (instances(), self.population.size()),
             Case::Names => (memmem::find_iter(body, br#""svc-"#).count(), self.population.services()),
-            Case::ListGzip if !answer.is_gzip => bail!("the list came uncompressed"),
+            Case::EurekaList | Case::EurekaListXml => (eureka::instances_in(body), self.population.size()),
+            Case::EurekaDelta => (eureka::instances_in(body), Case::CHANGES),
+            Case::ListGzip | Case::EurekaListGzip | Case::EurekaDeltaGzip if !answer.is_gzip => {
+                bail!("the list came uncompressed")
+            }
             Case::NotModified => match &answer.etag {
                 Some(etag) => {
                     self.etag = Some(etag.clone());
@@ -171,7 +250,11 @@ impl Workload {
             | Case::RegisterNew
             | Case::Status
             | Case::Batch
-            | Case::ListGzip => return Ok(()),
+            | Case::ListGzip
+            | Case::EurekaRenew
+            | Case::EurekaRegister
+            | Case::EurekaListGzip
+            | Case::EurekaDeltaGzip => return Ok(()),
         };
         ensure!(got == wanted, "{got} entries in the answer, wanted {wanted}");
         Ok(())
@@ -179,9 +262,11 @@ impl Workload {
 
     fn get(&self, out: &mut Vec<u8>, path: std::fmt::Arguments<'_>) {
         let host = &self.host;
-        let encoding = if self.case == Case::ListGzip { "Accept-Encoding: gzip\r\n" } else { "" };
+        let encoding = if self.case.is_gzip() { "Accept-Encoding: gzip\r\n" } else { "" };
+        let kind = if self.case == Case::EurekaListXml { "application/xml" } else { "application/json" };
+        let extra = self.extra();
         let written =
-            write!(out, "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n{encoding}")
+            write!(out, "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {kind}\r\n{encoding}{extra}")
                 .and_then(|()| match &self.etag {
                     Some(etag) => write!(out, "If-None-Match: {etag}\r\n\r\n"),
                     None => write!(out, "\r\n"),
@@ -192,9 +277,20 @@ impl Workload {
     fn put(&self, out: &mut Vec<u8>, method: &str, path: std::fmt::Arguments<'_>, body: &[u8]) {
         let (host, length) = (&self.host, body.len());
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
-        write!(out, "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{kind}Content-Length: {length}\r\n\r\n")
-            .expect("writing to memory does not fail");
+        let extra = self.extra();
+        write!(
+            out,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{kind}Content-Length: {length}\r\n{extra}\r\n"
+        )
+        .expect("writing to memory does not fail");
         out.extend_from_slice(body);
+    }
+
+    fn extra(&self) -> &'static str {
+        match self.case.kind() {
+            Kind::Plain | Kind::Debug => "",
+            Kind::Eureka => eureka::HEADERS,
+        }
     }
 
     fn batch(&self) -> Vec<u8> {
