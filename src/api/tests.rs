@@ -141,9 +141,9 @@ impl Server {
 
     async fn answer(&self, request: Request<Body>) -> Answer {
         // Only the router writes the lengths that a connection would.
-        let response = match super::eureka::has(request.uri().path()) {
-            true => self.entrance.clone().oneshot(request).await.unwrap(),
-            false => self.router.clone().oneshot(request).await.unwrap(),
+        let response = match super::eureka::Place::of(request.uri().path()) {
+            Some(_) => self.entrance.clone().oneshot(request).await.unwrap(),
+            None => self.router.clone().oneshot(request).await.unwrap(),
         };
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
