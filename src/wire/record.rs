@@ -2,8 +2,10 @@
 //!
 //! Its names and meanings never change within one version. Members that a newer build of the same
 //! version has added are kept and written back, so that an older build in between loses nothing; a
-//! newer version is refused. Times and lengths are in milliseconds.
+//! newer version is refused. What came by the Eureka API has its document along. Times and lengths are in milliseconds.
 //! Never: the times of a lease; those are not part of what is registered.
+
+mod document;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::model::{Endpoint, Instance, InstanceId, Invalid, Metadata, Status, Timestamp};
+use crate::model::{Action, Endpoint, Instance, InstanceId, Invalid, Metadata, Status, Timestamp};
+use document::DocumentRecord;
 
 /// The version that this build writes, and the highest that it reads.
 pub const VERSION: u32 = 1;
@@ -53,7 +56,8 @@ pub enum RecordError {
     Invalid(#[from] Invalid),
 }
 
-/// Version 1. `md` is absent without metadata and `null` when the metadata is `null`.
+/// Version 1. `md` is absent without metadata and `null` when the metadata is `null`; the times `dirty` and `upd`
+/// are absent when they are those of `reg`.
 #[derive(Serialize, Deserialize)]
 struct Version1<'a> {
     v: u32,
@@ -71,6 +75,19 @@ struct Version1<'a> {
     md: Option<Cow<'a, RawValue>>,
     ttl: u64,
     reg: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ovr: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dirty: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upd: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    up: Option<u64>,
+    /// Whether the last change was one of status and not a registration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    modified: bool,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    eureka: Option<DocumentRecord<'a>>,
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
 }
@@ -115,8 +132,23 @@ impl Record {
     /// Writes the record.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        let Instance { id, service, endpoint, status, tags, metadata, ttl, registered_at, .. } =
-            &self.instance;
+        let Instance {
+            id,
+            service,
+            endpoint,
+            status,
+            tags,
+            metadata,
+            ttl,
+            registered_at,
+            overridden,
+            dirty_at,
+            updated_at,
+            up_since,
+            action,
+            document,
+        } = &self.instance;
+        let unlike_registered = |at: &Timestamp| (at != registered_at).then(|| at.as_millis());
         let record = Version1 {
             v: VERSION,
             id: id.as_str().into(),
@@ -127,6 +159,15 @@ impl Record {
             md: metadata.as_ref().map(raw),
             ttl: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
             reg: registered_at.as_millis(),
+            ovr: overridden.map(|status| status.as_str().into()),
+            dirty: unlike_registered(dirty_at),
+            upd: unlike_registered(updated_at),
+            up: up_since.map(Timestamp::as_millis),
+            modified: match action {
+                Action::Added => false,
+                Action::Modified => true,
+            },
+            eureka: document.as_deref().map(DocumentRecord::of),
             unknown: self.unknown.clone(),
         };
         serde_json::to_vec(&record).expect("texts, numbers and JSON are always written")
@@ -136,7 +177,24 @@ impl Record {
 impl TryFrom<Version1<'_>> for Record {
     type Error = RecordError;
     fn try_from(record: Version1<'_>) -> Result<Self, RecordError> {
-        let Version1 { v: _, id, svc, ep: (kind, value), st, tags, md, ttl, reg, unknown } = record;
+        let Version1 {
+            v: _,
+            id,
+            svc,
+            ep: (kind, value),
+            st,
+            tags,
+            md,
+            ttl,
+            reg,
+            ovr,
+            dirty,
+            upd,
+            up,
+            modified,
+            eureka,
+            unknown,
+        } = record;
         if id.is_empty() {
             return Err(RecordError::IdMissing);
         }
@@ -149,12 +207,12 @@ impl TryFrom<Version1<'_>> for Record {
             metadata: md.map(|json| Metadata::from_json(json.get(), METADATA_MAX)).transpose()?,
             ttl: Duration::from_millis(ttl),
             registered_at: Timestamp::from_millis(reg),
-            overridden: None,
-            dirty_at: Timestamp::from_millis(reg),
-            updated_at: Timestamp::from_millis(reg),
-            up_since: None,
-            action: crate::model::Action::Added,
-            document: None,
+            overridden: ovr.map(|word| status(&word)).transpose()?,
+            dirty_at: Timestamp::from_millis(dirty.unwrap_or(reg)),
+            updated_at: Timestamp::from_millis(upd.unwrap_or(reg)),
+            up_since: up.map(Timestamp::from_millis),
+            action: if modified { Action::Modified } else { Action::Added },
+            document: eureka.map(DocumentRecord::into_document),
         };
         Ok(Self { instance, unknown })
     }
@@ -179,8 +237,10 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, RawValu
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::model::EndpointType;
+    use crate::model::{DataCenter, Document, EndpointType, Port};
 
     const FULL: &str = r#"{"v":1,"id":"c98a600570f3c50b","svc":"a","ep":["http","x"],"st":"OUT_OF_SERVICE","tags":["t",""],"md":{"k":[1,null]},"ttl":30000,"reg":1767225600123}"#;
 
@@ -198,8 +258,35 @@ mod tests {
             dirty_at: Timestamp::from_millis(1_767_225_600_123),
             updated_at: Timestamp::from_millis(1_767_225_600_123),
             up_since: None,
-            action: crate::model::Action::Added,
+            action: Action::Added,
             document: None,
+        }
+    }
+
+    fn full_document() -> Document {
+        let said = |text: &str| Some(text.into());
+        Document {
+            instance_id: said("host:app:80"),
+            host_name: "host".into(),
+            ip_addr: "10.0.0.1".into(),
+            app_group: said("GROUP"),
+            sid: said("sid"),
+            port: Port { number: 80, is_enabled: false },
+            secure_port: Port { number: 443, is_enabled: true },
+            home_page_url: said("http://h/"),
+            status_page_url: said("http://h/info"),
+            health_check_url: said("http://h/health"),
+            secure_health_check_url: said("https://h/health"),
+            vip_address: said("a,b"),
+            secure_vip_address: said("\"\\\n"),
+            country_id: -3,
+            data_center: DataCenter {
+                name: "Amazon".into(),
+                metadata: [("instance-id".into(), "i-1".into()), ("é".into(), "".into())].into(),
+            },
+            renewal_interval_secs: 5,
+            asg_name: said("asg"),
+            status_text: said("ASLEEP"),
         }
     }
 
@@ -229,6 +316,11 @@ mod tests {
         odd(|i| i.id = InstanceId::from_text("APP:höst:80 \"\\\n"));
         odd(|i| i.tags = [].into());
         odd(|i| i.ttl = Duration::from_millis(1500));
+        odd(|i| (i.overridden, i.action) = (Some(Status::Unknown), Action::Modified));
+        odd(|i| (i.dirty_at, i.updated_at) = (Timestamp::from_millis(0), Timestamp::from_millis(7)));
+        odd(|i| i.up_since = Some(Timestamp::from_millis(9)));
+        odd(|i| i.document = Some(Arc::new(Document::of_host("h", "1.2.3.4"))));
+        odd(|i| i.document = Some(Arc::new(full_document())));
     }
 
     #[test]
