@@ -19,6 +19,7 @@ use crate::api::Proxies;
 use crate::auth::AuthConfig;
 use crate::healthcheck::Probe;
 use crate::model::{Secret, TtlLimits};
+use crate::store::redis::RedisConfig;
 use crate::telemetry::LogConfig;
 
 pub use args::markdown_table;
@@ -90,6 +91,8 @@ pub struct TlsPaths {
 pub enum StoreConfig {
     /// In this process.
     Memory,
+    /// In Redis, shared with other registries.
+    Redis(RedisConfig),
 }
 
 /// How much is kept.

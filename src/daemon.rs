@@ -20,13 +20,21 @@ use crate::directory::{LeaseRules, LogLimits};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
 use crate::registry::{Registry, RegistryMetrics};
-use crate::store::StoreMetrics;
+use crate::store::{Store, StoreMetrics};
 use crate::store::expiry::Reaper;
 use crate::store::memory::{MemoryConfig, MemoryStore};
+use crate::store::redis::{RedisLimits, RedisLoops, RedisMetrics, RedisStore};
 use crate::tasks::{Phase, Tasks};
 use crate::telemetry::{
     BUILD, DroppedLines, Exposition, Health, Phase as HealthPhase, ProcessMetrics, RequestMetrics,
 };
+
+/// What a store needs to run.
+#[derive(Debug)]
+enum StoreLoops {
+    Memory(Reaper),
+    Redis(Box<RedisLoops>),
+}
 
 /// A registry with its ports bound, not yet serving.
 #[derive(Debug)]
@@ -38,7 +46,7 @@ pub struct Daemon {
     ops: Ops,
     observer: Observer,
     health: Arc<Health>,
-    reaper: Reaper,
+    store: StoreLoops,
     key_reload: Option<KeyReload>,
     timeouts: Timeouts,
 }
@@ -66,10 +74,23 @@ impl Daemon {
         let (authentication, key_reload) =
             Authentication::new(auth, clock.clone()).context("authentication cannot be set up")?;
         let store_metrics = StoreMetrics::default();
-        let StoreConfig::Memory = store;
-        let memory = MemoryStore::new(memory_config(&capacity), clock.clone(), store_metrics.clone());
-        let memory = Arc::new(memory);
-        let registry = Registry::new(memory.clone(), clock.clone(), ttl);
+        let redis_metrics = RedisMetrics::default();
+        let is_redis = matches!(store, StoreConfig::Redis(_));
+        let health = Arc::new(Health::default());
+        let (store, store_loops): (Arc<dyn Store>, _) = match store {
+            StoreConfig::Memory => {
+                let memory = MemoryStore::new(memory_config(&capacity), clock.clone(), store_metrics.clone());
+                let memory = Arc::new(memory);
+                (memory.clone(), StoreLoops::Memory(Reaper::new(memory, clock.clone())))
+            }
+            StoreConfig::Redis(config) => {
+                let metrics = (store_metrics.clone(), redis_metrics.clone());
+                let limits = redis_limits(&capacity);
+                let (redis, loops) = RedisStore::new(config, limits, clock.clone(), metrics, health.clone());
+                (Arc::new(redis), StoreLoops::Redis(Box::new(loops)))
+            }
+        };
+        let registry = Registry::new(store, clock.clone(), ttl);
 
         let OpsConfig { token, address: ops_address } = ops;
         let listener_config = listener_config(&listen, limits.connections, limits.header_bytes, &timeouts);
@@ -91,6 +112,9 @@ impl Daemon {
         shown.register_collector(Box::new(ProcessMetrics::new(Timestamp::of_system(), dropped)));
         shown.register_collector(Box::new(RegistryMetrics::totals(registry.clone())));
         store_metrics.register(shown);
+        if is_redis {
+            redis_metrics.register(shown);
+        }
         listener.metrics().register(shown);
         authentication.metrics().register(shown);
         let mut detailed = Exposition::default();
@@ -101,7 +125,6 @@ impl Daemon {
             Some(token) => Detail::for_token(token.expose()),
             None => Detail::Nobody,
         };
-        let health = Arc::new(Health::default());
         let ops = Ops::new(health.clone(), metrics, detailed, detail);
         let tenancy = Tenancy {
             authenticator: authentication,
@@ -122,7 +145,7 @@ impl Daemon {
             ops,
             observer: Observer::new(request_metrics),
             health,
-            reaper: Reaper::new(memory, clock),
+            store: store_loops,
             key_reload,
             timeouts,
         })
@@ -146,9 +169,23 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { listener, ops_listener, api, ops, observer, health, reaper, key_reload, timeouts } = self;
+        let Self { listener, ops_listener, api, ops, observer, health, store, key_reload, timeouts } = self;
         let mut tasks = Tasks::new();
-        tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
+        // A store in another process is ready when everything was read from there.
+        let is_ready = match store {
+            StoreLoops::Memory(reaper) => {
+                tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
+                true
+            }
+            StoreLoops::Redis(loops) => {
+                let RedisLoops { follower, coalescer, reaper, upkeep } = *loops;
+                tasks.spawn(Phase::Upkeep, "redis mirror", |shutdown| follower.run(shutdown));
+                tasks.spawn(Phase::Upkeep, "redis renewals", |shutdown| coalescer.run(shutdown));
+                tasks.spawn(Phase::Upkeep, "redis reaper", |shutdown| reaper.run(shutdown));
+                tasks.spawn(Phase::Upkeep, "redis upkeep", |shutdown| upkeep.run(shutdown));
+                false
+            }
+        };
         if let Some(reload) = key_reload {
             tasks.spawn(Phase::Upkeep, "key reload", |shutdown| reload.run(shutdown));
         }
@@ -164,7 +201,9 @@ impl Daemon {
         let address = listener.local_addr()?;
         let service = api::Entrance::new(api, ops, &observer);
         tasks.spawn(Phase::Serve, "listener", |shutdown| serve(listener, service, shutdown));
-        health.enter(HealthPhase::Ready);
+        if is_ready {
+            health.enter(HealthPhase::Ready);
+        }
         tracing::info!(%address, "the registry is served on {address}");
 
         let stop = async {
@@ -201,6 +240,11 @@ fn memory_config(capacity: &CapacityConfig) -> MemoryConfig {
         change_log: LogLimits { size: *changes, age: *change_age },
         leases: LeaseRules::default(),
     }
+}
+
+fn redis_limits(capacity: &CapacityConfig) -> RedisLimits {
+    let MemoryConfig { namespace_capacity, max_namespaces, change_log, leases } = memory_config(capacity);
+    RedisLimits { namespace_capacity, max_namespaces, change_log, leases }
 }
 
 fn listener_config(

@@ -96,6 +96,8 @@ pub enum ApiError {
     BodyBroken,
     /// Too many long lists are being sent.
     Busy,
+    /// Nothing can be read yet, because the store was never reached.
+    StoreUnread,
 }
 
 /// One row of the table.
@@ -204,6 +206,10 @@ impl ApiError {
                 Answer::new(StatusCode::BAD_REQUEST, "Request body could not be read").field("body")
             }
             Self::Busy => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "Too many lists are being sent"),
+            Self::StoreUnread => {
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "The store was not reached yet")
+                    .reason("nothing is known of what is registered")
+            }
         }
     }
 }
@@ -221,7 +227,7 @@ impl IntoResponse for ApiError {
             Self::NoSuchMethod { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
-            Self::Busy => {
+            Self::Busy | Self::StoreUnread | Self::Store(_, StoreError::Unavailable) => {
                 headers.insert(RETRY_AFTER, RETRY_SOON);
             }
             Self::Unreadable(..)
@@ -270,6 +276,7 @@ pub fn status_of(why: &StoreError) -> StatusCode {
         StoreError::NoSuchInstance => StatusCode::GONE,
         StoreError::NamespaceFull { .. } | StoreError::TooManyNamespaces { .. } => StatusCode::FORBIDDEN,
         StoreError::Invalid(_) => StatusCode::BAD_REQUEST,
+        StoreError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

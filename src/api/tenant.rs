@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::{Api, ApiError, Proxies, middleware, origin, reply};
 use crate::auth::{Authenticator, bearer_token};
 use crate::model::Namespace;
+use crate::registry::Standing;
 
 /// How requests find their namespace.
 #[derive(Debug)]
@@ -79,17 +80,26 @@ fn to_https(request: &Parts) -> TurnedAway {
     }
 }
 
+/// Whether a method only reads.
+pub(super) fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 // === impl Tenant ===
 
 impl Api {
     /// The namespace of a request, when it may be answered.
     ///
     /// # Errors
-    /// When it has to come by https, or its token is not accepted.
+    /// When it has to come by https, or its token is not accepted, or there is nothing to read yet.
     pub(super) fn admit(&self, request: &Parts) -> Result<Namespace, TurnedAway> {
         let namespace = self.tenancy().admit(request)?;
         middleware::note(request, &namespace);
-        Ok(namespace)
+        match self.registry().standing() {
+            // What is not known must not look like nothing; a write is the store's to refuse.
+            Standing::Unread if reads(&request.method) => Err(ApiError::StoreUnread.into()),
+            Standing::Unread | Standing::Current | Standing::Stale { .. } => Ok(namespace),
+        }
     }
 }
 
