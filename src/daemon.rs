@@ -172,18 +172,18 @@ impl Daemon {
         let Self { listener, ops_listener, api, ops, observer, health, store, key_reload, timeouts } = self;
         let mut tasks = Tasks::new();
         // A store in another process is ready when everything was read from there.
-        let is_ready = match store {
+        let (is_ready, tried) = match store {
             StoreLoops::Memory(reaper) => {
                 tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
-                true
+                (true, None)
             }
             StoreLoops::Redis(loops) => {
-                let RedisLoops { follower, coalescer, reaper, upkeep } = *loops;
+                let RedisLoops { follower, coalescer, reaper, upkeep, tried } = *loops;
                 tasks.spawn(Phase::Upkeep, "redis mirror", |shutdown| follower.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis renewals", |shutdown| coalescer.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis reaper", |shutdown| reaper.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis upkeep", |shutdown| upkeep.run(shutdown));
-                false
+                (false, Some(tried))
             }
         };
         if let Some(reload) = key_reload {
@@ -200,7 +200,13 @@ impl Daemon {
         }
         let address = listener.local_addr()?;
         let service = api::Entrance::new(api, ops, &observer);
-        tasks.spawn(Phase::Serve, "listener", |shutdown| serve(listener, service, shutdown));
+        tasks.spawn(Phase::Serve, "listener", |shutdown| async move {
+            if let Some(tried) = tried {
+                // Told to stop meanwhile, it serves nobody.
+                let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
+            }
+            serve(listener, service, shutdown).await;
+        });
         if is_ready {
             health.enter(HealthPhase::Ready);
         }

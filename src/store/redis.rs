@@ -25,6 +25,7 @@ use std::time::Duration;
 use futures_util::future::{self, Either};
 use parking_lot::Mutex;
 use redis::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Census, Registered, Standing, Store, StoreError, StoreMetrics};
 use crate::directory::{Cause, Directory, LeaseRules, LogLimits, News, Tag};
@@ -72,6 +73,9 @@ pub struct RedisLoops {
     pub reaper: Reaper,
     /// Looks after this process' part.
     pub upkeep: Upkeep,
+    /// Cancelled when the first attempt to read everything has ended, well or not. Who serves before turns clients
+    /// away that could be answered a moment later.
+    pub tried: CancellationToken,
 }
 
 /// What the store and its loops work with.
@@ -131,6 +135,7 @@ impl RedisStore {
         health: Arc<Health>,
     ) -> (Self, RedisLoops) {
         let (metrics, redis_metrics) = metrics;
+        let tried = CancellationToken::new();
         let shared = Arc::new(Shared {
             address: config.address.clone(),
             limits,
@@ -145,10 +150,15 @@ impl RedisStore {
             redis_metrics,
         });
         let loops = RedisLoops {
-            follower: Follower { shared: shared.clone(), positions: vec![Default::default(); BUCKETS] },
+            follower: Follower {
+                shared: shared.clone(),
+                positions: vec![Default::default(); BUCKETS],
+                tried: tried.clone(),
+            },
             coalescer: Coalescer { shared: shared.clone() },
             reaper: Reaper { shared: shared.clone() },
             upkeep: Upkeep { shared: shared.clone(), health },
+            tried,
         };
         (Self(shared), loops)
     }

@@ -27,6 +27,8 @@ use crate::model::Origin;
 pub struct Follower {
     pub(super) shared: Arc<Shared>,
     pub(super) positions: Vec<Position>,
+    /// Cancelled when the first attempt to read everything has ended, well or not.
+    pub(super) tried: CancellationToken,
 }
 
 /// How far a bucket was read; before the first time, nowhere.
@@ -87,6 +89,7 @@ impl Follower {
                     }
                 }
                 (pause, is_first) = (PAUSE.start, false);
+                self.tried.cancel();
                 self.follow(&calls, &reads).await
             };
             let why = match shutdown.run_until_cancelled(session).await {
@@ -96,6 +99,7 @@ impl Follower {
             };
             self.shared.connection.give_up(&why.to_string());
             self.shared.mirror.is_left_alone();
+            self.tried.cancel();
             if outage.is_none() {
                 outage = Some(Instant::now());
                 self.shared.redis_metrics.outages.inc();
