@@ -8,6 +8,7 @@ pub(crate) mod eureka;
 pub(crate) mod peer;
 pub(crate) mod tls;
 pub(crate) mod token;
+pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};
 
