@@ -249,11 +249,11 @@ fn what_redis_refuses_is_refused_and_ends_no_lease() {
     assert_eq!((client.renew(&id).status, other.renew(&others).status), (200, 200));
 
     // A key of another type in the way is one bucket's misfortune.
-    let () = redis.run("RENAME {a8:05}:changes kept");
-    let () = redis.run("SET {a8:05}:changes x");
+    let () = redis.run("RENAME {a8:31}:changes kept");
+    let () = redis.run("SET {a8:31}:changes x");
     assert_eq!(client.post(&instance("web", "y")).status, 503);
     assert_eq!(other.post(&instance("web", "y")).status, 201);
-    let () = redis.run("RENAME kept {a8:05}:changes");
+    let () = redis.run("RENAME kept {a8:31}:changes");
     eventually("it takes writes again", || (client.post(&instance("web", "y")).status == 201).then_some(()));
     let errors = client.get("/metrics").text();
     assert!(errors.contains("a8_redis_errors_total{code=\"OOM\"}"), "{errors}");

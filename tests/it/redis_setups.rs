@@ -64,7 +64,9 @@ fn a_failover_by_sentinels_loses_nobody() {
     let nodes = [Daemon::start(&flags), Daemon::start(&flags)];
     let clients = nodes.each_ref().map(Daemon::client);
     let ids: Vec<String> = (0..20).map(|nth| clients[nth % 2].register(&instance("web", &format!("{nth}")))).collect();
-    eventually("all are shown", || (clients[1].ids("/api/v1/services/web").len() == 20).then_some(()));
+    for client in &clients {
+        eventually("all are shown", || (client.ids("/api/v1/services/web").len() == 20).then_some(()));
+    }
     master.kill();
     eventually("writes are refused", || (clients[0].renew(&ids[0]).status == 503).then_some(()));
     assert_eq!(clients[0].ids("/api/v1/services/web").len(), 20, "reads go on");

@@ -4,7 +4,6 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -99,10 +98,6 @@ impl RedisServer {
 
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     fn connection(&self) -> Option<Connection> {
