@@ -39,7 +39,11 @@ impl Directory {
     #[must_use]
     pub fn mirror(number: u32, slots: Arc<Slots>, clock: Arc<Clock>, limits: LogLimits, at: Tag) -> Self {
         let mirror = Self::new(number, slots, clock, limits, LeaseRules::default());
-        mirror.writer.lock().log.restart(at.revision, Moment::default());
+        if at.revision != 0 {
+            // What happened before is not known.
+            let now = mirror.clock.now();
+            mirror.writer.lock().log.restart(at.revision, now);
+        }
         let Tag { epoch, revision } = at;
         mirror.snapshot.store(Arc::new(Snapshot { epoch, revision, ..Snapshot::default() }));
         mirror
