@@ -21,6 +21,7 @@ use crate::directory::LeaseRules;
 use crate::healthcheck::Probe;
 use crate::model::{Secret, TtlLimits};
 use crate::peers::PeersConfig;
+use crate::store::redis::RedisConfig;
 use crate::telemetry::LogConfig;
 
 pub use args::markdown_table;
@@ -96,6 +97,8 @@ pub struct TlsPaths {
 pub enum StoreConfig {
     /// In this process.
     Memory,
+    /// In Redis, shared with other registries.
+    Redis(Box<RedisConfig>),
 }
 
 /// How much is kept.

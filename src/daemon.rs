@@ -21,13 +21,21 @@ use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
 use crate::peers::{Listening, Peering};
 use crate::registry::{Registry, RegistryMetrics};
-use crate::store::StoreMetrics;
 use crate::store::expiry::Reaper;
 use crate::store::memory::{MemoryConfig, MemoryStore};
+use crate::store::redis::{RedisLimits, RedisLoops, RedisMetrics, RedisStore};
+use crate::store::{Store, StoreMetrics};
 use crate::tasks::{Phase, Tasks};
 use crate::telemetry::{
     BUILD, DroppedLines, Exposition, Health, Phase as HealthPhase, ProcessMetrics, RequestMetrics,
 };
+
+/// What a store needs to run.
+#[derive(Debug)]
+enum StoreLoops {
+    Memory(Reaper),
+    Redis(Box<RedisLoops>),
+}
 
 /// A registry with its ports bound, not yet serving.
 #[derive(Debug)]
@@ -39,7 +47,7 @@ pub struct Daemon {
     ops: Ops,
     observer: Observer,
     health: Arc<Health>,
-    reaper: Reaper,
+    store: StoreLoops,
     peering: Option<Peering>,
     key_reload: Option<KeyReload>,
     timeouts: Timeouts,
@@ -81,10 +89,24 @@ impl Daemon {
         let (authentication, key_reload) =
             Authentication::new(auth, clock.clone()).context("authentication cannot be set up")?;
         let store_metrics = StoreMetrics::default();
-        let StoreConfig::Memory = store;
-        let memory = MemoryStore::new(memory_config(&capacity, leases), clock.clone(), store_metrics.clone());
-        let memory = Arc::new(memory);
-        let registry = Registry::new(memory.clone(), clock.clone(), ttl);
+        let redis_metrics = RedisMetrics::default();
+        let is_redis = matches!(store, StoreConfig::Redis(_));
+        let health = Arc::new(Health::default());
+        let (store, store_loops): (Arc<dyn Store>, _) = match store {
+            StoreConfig::Memory => {
+                let memory =
+                    MemoryStore::new(memory_config(&capacity, leases), clock.clone(), store_metrics.clone());
+                let memory = Arc::new(memory);
+                (memory.clone(), StoreLoops::Memory(Reaper::new(memory, clock.clone())))
+            }
+            StoreConfig::Redis(config) => {
+                let metrics = (store_metrics.clone(), redis_metrics.clone());
+                let limits = redis_limits(&capacity, leases);
+                let (redis, loops) = RedisStore::new(*config, limits, clock.clone(), metrics, health.clone());
+                (Arc::new(redis), StoreLoops::Redis(Box::new(loops)))
+            }
+        };
+        let registry = Registry::new(store, clock.clone(), ttl);
 
         let OpsConfig { token, address: ops_address } = ops;
         let listener_config = listener_config(&listen, limits.connections, limits.header_bytes, &timeouts);
@@ -114,6 +136,9 @@ impl Daemon {
         shown.register_collector(Box::new(ProcessMetrics::new(Timestamp::of_system(), dropped)));
         shown.register_collector(Box::new(RegistryMetrics::totals(registry.clone())));
         store_metrics.register(shown);
+        if is_redis {
+            redis_metrics.register(shown);
+        }
         listener.metrics().register(shown);
         authentication.metrics().register(shown);
         api.eureka_metrics().register(shown);
@@ -125,7 +150,6 @@ impl Daemon {
             Some(token) => Detail::for_token(token.expose()),
             None => Detail::Nobody,
         };
-        let health = Arc::new(Health::default());
         let listening = Listening { address: listener.local_addr()?, is_tls: listen.tls.is_some() };
         let peering = Peering::new(peers, &registry, clock.clone(), health.clone(), listening)
             .context("this server cannot be made known to its Eureka peers by --eureka_own_url")?;
@@ -141,7 +165,7 @@ impl Daemon {
             ops,
             observer: Observer::new(request_metrics),
             health,
-            reaper: Reaper::new(memory, clock),
+            store: store_loops,
             peering,
             key_reload,
             timeouts,
@@ -166,20 +190,24 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self {
-            listener,
-            ops_listener,
-            api,
-            ops,
-            observer,
-            health,
-            reaper,
-            peering,
-            key_reload,
-            timeouts,
-        } = self;
+        let Self { listener, ops_listener, api, ops, observer, health, store, peering, key_reload, timeouts } =
+            self;
         let mut tasks = Tasks::new();
-        tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
+        // A store in another process is ready when everything was read from there.
+        let (is_ready, tried) = match store {
+            StoreLoops::Memory(reaper) => {
+                tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
+                (true, None)
+            }
+            StoreLoops::Redis(loops) => {
+                let RedisLoops { follower, coalescer, reaper, upkeep, tried } = *loops;
+                tasks.spawn(Phase::Upkeep, "redis mirror", |shutdown| follower.run(shutdown));
+                tasks.spawn(Phase::Upkeep, "redis renewals", |shutdown| coalescer.run(shutdown));
+                tasks.spawn(Phase::Upkeep, "redis reaper", |shutdown| reaper.run(shutdown));
+                tasks.spawn(Phase::Upkeep, "redis upkeep", |shutdown| upkeep.run(shutdown));
+                (false, Some(tried))
+            }
+        };
         if let Some(reload) = key_reload {
             tasks.spawn(Phase::Upkeep, "key reload", |shutdown| reload.run(shutdown));
         }
@@ -194,10 +222,18 @@ impl Daemon {
         }
         let address = listener.local_addr()?;
         let service = api::Entrance::new(api, ops, &observer);
-        tasks.spawn(Phase::Serve, "listener", |shutdown| serve(listener, service, shutdown));
+        let tried_first = tried.clone();
+        tasks.spawn(Phase::Serve, "listener", |shutdown| async move {
+            if let Some(tried) = tried {
+                // Told to stop meanwhile, it serves nobody.
+                let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
+            }
+            serve(listener, service, shutdown).await;
+        });
         match peering {
-            None => health.enter(HealthPhase::Ready),
-            Some(peering) => spawn_peering(&mut tasks, peering),
+            None if is_ready => health.enter(HealthPhase::Ready),
+            None => {}
+            Some(peering) => spawn_peering(&mut tasks, peering, tried_first),
         }
         tracing::info!(%address, "the registry is served on {address}");
 
@@ -217,9 +253,15 @@ impl Daemon {
 }
 
 /// Starts what peers need; it makes the process ready.
-fn spawn_peering(tasks: &mut Tasks, peering: Peering) {
+fn spawn_peering(tasks: &mut Tasks, peering: Peering, tried: Option<CancellationToken>) {
     let Peering { peers: _, links, announcements, first_sync } = peering;
-    tasks.spawn(Phase::Announce, "peer synchronization", |shutdown| first_sync.run(shutdown));
+    tasks.spawn(Phase::Announce, "peer synchronization", |shutdown| async move {
+        if let Some(tried) = tried {
+            // What peers say can be written down when the store was reached; told to stop meanwhile, it ends at once.
+            let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
+        }
+        first_sync.run(shutdown).await;
+    });
     for announcement in announcements {
         tasks.spawn(Phase::Announce, "peer announcement", |shutdown| announcement.run(shutdown));
     }
@@ -268,6 +310,12 @@ fn memory_config(capacity: &CapacityConfig, leases: LeaseRules) -> MemoryConfig 
         change_log: LogLimits { size: *changes, age: *change_age },
         leases,
     }
+}
+
+fn redis_limits(capacity: &CapacityConfig, leases: LeaseRules) -> RedisLimits {
+    let MemoryConfig { namespace_capacity, max_namespaces, change_log, leases } =
+        memory_config(capacity, leases);
+    RedisLimits { namespace_capacity, max_namespaces, change_log, leases }
 }
 
 fn listener_config(

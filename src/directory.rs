@@ -12,6 +12,7 @@ mod gzip;
 mod history;
 mod index;
 mod listing;
+mod mirroring;
 mod preservation;
 mod rendition;
 mod roster;
@@ -43,6 +44,7 @@ pub use changes::{Cause, Change, Delta, LogLimits, Op, Revision, Tag};
 pub use gzip::gzip;
 pub use history::History;
 pub use listing::{Encoding, Frames, Listing};
+pub use mirroring::{Applied, News};
 pub use preservation::{LeaseRules, Preservation};
 pub use select::{Fields, Selector, Shown};
 pub use slots::{Due, Slot, Slots};
@@ -50,7 +52,6 @@ pub use slots::{Due, Slot, Slots};
 /// All instances of one namespace.
 #[derive(Debug)]
 pub struct Directory {
-    epoch: u64,
     /// Marks the slots of this directory among those of the process.
     number: u32,
     clock: Arc<Clock>,
@@ -75,6 +76,8 @@ pub struct Held {
 /// Everything at one revision.
 #[derive(Debug, Default)]
 struct Snapshot {
+    /// Random for each directory, but for one that mirrors another.
+    epoch: u64,
     revision: Revision,
     instances: usize,
     /// Instances in each status, in the order of [`Status::ALL`].
@@ -123,12 +126,11 @@ impl Directory {
         rules: LeaseRules,
     ) -> Self {
         Self {
-            epoch: random(),
             number,
             clock,
             slots,
             index: Index::default(),
-            snapshot: ArcSwap::default(),
+            snapshot: ArcSwap::from_pointee(Snapshot { epoch: random(), ..Snapshot::default() }),
             writer: Mutex::new(Writer {
                 log: ChangeLog::new(limits),
                 events: Events::default(),
@@ -151,7 +153,8 @@ impl Directory {
     /// Where the directory stands. Taken before reading, it is at most older than what is read.
     #[must_use]
     pub fn tag(&self) -> Tag {
-        Tag { epoch: self.epoch, revision: self.snapshot.load().revision }
+        let snapshot = self.snapshot.load();
+        Tag { epoch: snapshot.epoch, revision: snapshot.revision }
     }
 
     /// Number of instances, those included whose lease has run out and not been noticed yet.

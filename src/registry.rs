@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::store::{Census, Registered, Store};
 
-pub use crate::store::{Answer, StoreError};
+pub use crate::store::{Answer, Standing, StoreError};
 pub use forward::{Forward, Forwarded, Replica, Replicas};
 pub use metrics::RegistryMetrics;
 
@@ -255,6 +255,12 @@ impl Registry {
     #[must_use]
     pub fn directory(&self, namespace: &Namespace) -> Arc<Directory> {
         self.0.store.directory(namespace).unwrap_or_else(|| self.0.vacant.clone())
+    }
+
+    /// Whether readers see all that was written.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.0.store.standing()
     }
 
     /// How much there is, with the `largest` namespaces by number of instances.

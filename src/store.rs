@@ -5,10 +5,12 @@
 
 pub mod expiry;
 pub mod memory;
+pub mod redis;
 
 use std::fmt;
 use std::future::Ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -63,8 +65,25 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Everything there is to read of a namespace; none when nobody has written to it.
     fn directory(&self, namespace: &Namespace) -> Option<Arc<Directory>>;
 
+    /// Whether readers see all that was written.
+    fn standing(&self) -> Standing;
+
     /// How much the store holds, with the `largest` namespaces by number of instances.
     fn census(&self, largest: usize) -> Census;
+}
+
+/// How what readers see stands to what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is all of it.
+    Current,
+    /// What is kept in another process cannot be reached; readers see how it was.
+    Stale {
+        /// How long ago it was known to be complete.
+        age: Duration,
+    },
+    /// What is kept in another process was never reached; there is nothing to read yet.
+    Unread,
 }
 
 /// How much a store holds.
@@ -133,6 +152,9 @@ pub enum StoreError {
         /// `--max_namespaces`
         max: usize,
     },
+    /// The process that keeps it all cannot be reached, or will not; whether the write was done is not known.
+    #[error("the store cannot be reached at present")]
+    Unavailable,
 }
 
 // === impl StoreMetrics ===
@@ -157,6 +179,7 @@ impl StoreMetrics {
             StoreError::NamespaceFull { .. } => "namespace_full",
             StoreError::TooManyNamespaces { .. } => "too_many_namespaces",
             StoreError::Invalid(_) => "invalid",
+            StoreError::Unavailable => "unavailable",
         };
         self.refusals.get_or_create(&Reason { reason }).inc();
         error

@@ -18,8 +18,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
+use http::header::WARNING;
 use http::request::Parts;
-use http::{Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use pin_project_lite::pin_project;
 use tower::Service;
 
@@ -28,9 +29,9 @@ use super::error::Doing;
 use super::eureka::{Place, Road, Roads};
 use super::middleware::Observation;
 use super::reply::Wants;
-use super::tenant::TurnedAway;
+use super::tenant::{self, TurnedAway};
 use super::{Api, ApiError, Observe, Observer, Ops, Route, amalgam8, path, reply, router};
-use crate::registry::{Answer, StoreError};
+use crate::registry::{Answer, Standing, StoreError};
 
 /// All that clients are served.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ pin_project! {
     pub struct Entering {
         #[pin]
         state: State,
+        // The header of an answer that may be out of date.
+        warning: Option<HeaderValue>,
     }
 }
 
@@ -73,6 +76,9 @@ pin_project! {
     }
 }
 
+/// What is said of reads while the store cannot be reached (RFC 7234, section 5.5.1).
+const STALE: HeaderValue = HeaderValue::from_static("110 - \"Response is Stale\"");
+
 // === impl Entrance ===
 
 impl Entrance {
@@ -82,6 +88,15 @@ impl Entrance {
         let (renewals, lookups) = (observer.layer(Route::Heartbeat), observer.layer(Route::Service));
         let eureka = Roads::new(api.clone(), observer);
         Self { router: router(api.clone(), ops, observer), api, renewals, lookups, eureka }
+    }
+
+    /// The header of a read that may be out of date.
+    fn warning<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
+        let is_tenants = ["/api/", "/eureka/"].iter().any(|root| request.uri().path().starts_with(root));
+        match self.api.registry().standing() {
+            Standing::Stale { .. } if is_tenants && tenant::reads(request.method()) => Some(STALE),
+            Standing::Stale { .. } | Standing::Current | Standing::Unread => None,
+        }
     }
 
     fn look_up(&self, mut request: Parts) -> State {
@@ -146,6 +161,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Entering {
+        let warning = self.warning(&request);
         let state = match Short::of(request.method(), request.uri().path()) {
             Some(Short::Renewal { .. }) => self.renew(request.into_parts().0),
             Some(Short::LookUp) => self.look_up(request.into_parts().0),
@@ -158,7 +174,7 @@ where
                 }
             }
         };
-        Entering { state }
+        Entering { state, warning }
     }
 }
 
@@ -200,7 +216,8 @@ impl Future for Entering {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match self.project().state.project() {
+        let entering = self.project();
+        let response = match entering.state.project() {
             StateProjected::Answered { response } => response.take(),
             StateProjected::Renewing { answer, observation } => {
                 let answer = ready!(answer.as_mut().poll(cx));
@@ -210,9 +227,13 @@ impl Future for Entering {
                 let response = ready!(answer.as_mut().poll(cx));
                 observation.take().map(|observation| observation.end(response))
             }
-            StateProjected::Routed { response } => return response.poll(cx),
+            StateProjected::Routed { response } => ready!(response.poll(cx)).ok(),
         };
         // None only for who polls a future after its end.
-        Poll::Ready(Ok(response.unwrap_or_else(|| reply::empty(StatusCode::INTERNAL_SERVER_ERROR))))
+        let mut response = response.unwrap_or_else(|| reply::empty(StatusCode::INTERNAL_SERVER_ERROR));
+        if let Some(warning) = entering.warning.take() {
+            response.headers_mut().insert(WARNING, warning);
+        }
+        Poll::Ready(Ok(response))
     }
 }

@@ -112,6 +112,8 @@ pub enum ApiError {
     BodyBroken,
     /// Too many long lists are being sent.
     Busy,
+    /// Nothing can be read yet, because the store was never reached.
+    StoreUnread,
 }
 
 /// One row of the table.
@@ -125,7 +127,7 @@ struct Answer {
 }
 
 /// How long a client should wait that was turned away for others' sake.
-const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
+pub(super) const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// Answers every path that is not there; `OPTIONS *` asks for the server as a whole.
 pub async fn nowhere(method: Method, uri: Uri) -> Response {
@@ -245,6 +247,10 @@ impl ApiError {
                 Answer::new(StatusCode::BAD_REQUEST, "Request body could not be read").field("body")
             }
             Self::Busy => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "Too many lists are being sent"),
+            Self::StoreUnread => {
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "The store was not reached yet")
+                    .reason("nothing is known of what is registered")
+            }
         }
     }
 }
@@ -262,7 +268,7 @@ impl IntoResponse for ApiError {
             Self::NoSuchMethod { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
-            Self::Busy => {
+            Self::Busy | Self::StoreUnread | Self::Store(_, StoreError::Unavailable) => {
                 headers.insert(RETRY_AFTER, RETRY_SOON);
             }
             Self::Unreadable(..)
@@ -316,6 +322,7 @@ pub fn status_of(why: &StoreError) -> StatusCode {
         StoreError::NoSuchInstance => StatusCode::GONE,
         StoreError::NamespaceFull { .. } | StoreError::TooManyNamespaces { .. } => StatusCode::FORBIDDEN,
         StoreError::Invalid(_) => StatusCode::BAD_REQUEST,
+        StoreError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

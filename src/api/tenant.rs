@@ -15,6 +15,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::{Api, ApiError, Proxies, middleware, origin, reply};
 use crate::auth::{Authenticator, bearer_or_basic, bearer_token};
 use crate::model::Namespace;
+use crate::registry::Standing;
 
 /// How requests find their namespace.
 #[derive(Debug)]
@@ -102,13 +103,18 @@ fn to_https(request: &Parts) -> TurnedAway {
     }
 }
 
+/// Whether a method only reads.
+pub(super) fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 // === impl Tenant ===
 
 impl Api {
     /// The namespace of a request, when it may be answered.
     ///
     /// # Errors
-    /// When it has to come by https, or its token is not accepted.
+    /// When it has to come by https, or its token is not accepted, or there is nothing to read yet.
     pub(super) fn admit(&self, request: &Parts) -> Result<Namespace, TurnedAway> {
         self.admit_with(request, Credentials::Bearer)
     }
@@ -124,7 +130,11 @@ impl Api {
     ) -> Result<Namespace, TurnedAway> {
         let namespace = self.tenancy().admit(request, credentials)?;
         middleware::note(request, &namespace);
-        Ok(namespace)
+        match self.registry().standing() {
+            // What is not known must not look like nothing; a write is the store's to refuse.
+            Standing::Unread if reads(&request.method) => Err(ApiError::StoreUnread.into()),
+            Standing::Unread | Standing::Current | Standing::Stale { .. } => Ok(namespace),
+        }
     }
 }
 

@@ -178,9 +178,31 @@ pub(super) struct EurekaArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Store", rename_all = "snake_case")]
 pub(super) struct StoreArgs {
-    /// Where registrations are kept: `inmem`
+    /// Where registrations are kept: `inmem`, in this process, or `redis`, shared by any number of registries
     #[arg(long, value_name = "STORE", default_value = "inmem", value_parser = values::store)]
     pub(super) store: StoreName,
+    /// Where Redis is: `host:port`, `redis://user:password@host:port/db`, `rediss://` for TLS, `host:port,host:port`
+    /// for a cluster, `redis+sentinel://name@host:port,host:port` for a server that sentinels know
+    #[arg(long, value_name = "ADDRESS", value_parser = values::secret)]
+    pub(super) store_address: Option<Secret>,
+    /// User at Redis; wins over that in the address
+    #[arg(long, value_name = "NAME", value_parser = text)]
+    pub(super) store_user: Option<String>,
+    /// Password at Redis; wins over that in the address
+    #[arg(long, value_name = "SECRET", value_parser = values::secret)]
+    pub(super) store_password: Option<Secret>,
+    /// Authorities (PEM) that sign Redis' certificates; unset: those of the system
+    #[arg(long, value_name = "FILE")]
+    pub(super) store_ca_file: Option<PathBuf>,
+    /// Client certificate (PEM) for Redis; read again for each connection
+    #[arg(long, value_name = "FILE")]
+    pub(super) store_cert: Option<PathBuf>,
+    /// Private key of --store_cert (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) store_key: Option<PathBuf>,
+    /// Longest wait for an answer of Redis
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
+    pub(super) store_timeout: Duration,
     /// Most instances in one namespace; below 0: no limit
     #[arg(long, value_name = "NUMBER", default_value = "-1", value_parser = values::integer)]
     pub(super) namespace_capacity: i64,

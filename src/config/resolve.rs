@@ -20,6 +20,7 @@ use crate::healthcheck::{Probe, Transport};
 use crate::model::TtlLimits;
 use crate::outbound::BaseUrl;
 use crate::peers::PeersConfig;
+use crate::store::redis::{Address, BadAddress, RedisConfig};
 use crate::telemetry::{GoDuration, LogConfig};
 
 /// Bytes from which an HS256 secret is as strong as its signature.
@@ -32,7 +33,8 @@ pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigEr
     let listen = listen_config(listen, settings)?;
     let auth = auth_config(auth, settings, &mut warnings)?;
     let ttl = ttl_limits(&leases, settings, &mut warnings)?;
-    let (store, capacity) = store_config(&store, &mut warnings);
+    let capacity = capacity_config(&store, &mut warnings);
+    let store = store_config(store, settings, &mut warnings)?;
     let peers = peers_config(peers, &eureka, settings, &mut warnings);
     let (ops, log) = ops_config(ops, &listen, settings)?;
     warn_of_unknown_variables(settings, &mut warnings);
@@ -208,23 +210,80 @@ fn lease_rules(args: &LeaseArgs, eureka: &EurekaArgs) -> LeaseRules {
     }
 }
 
-fn store_config(args: &StoreArgs, warnings: &mut Vec<String>) -> (StoreConfig, CapacityConfig) {
-    let StoreArgs { store, namespace_capacity, max_namespaces, change_log_size, change_log_age } = *args;
+fn capacity_config(args: &StoreArgs, warnings: &mut Vec<String>) -> CapacityConfig {
+    let StoreArgs { namespace_capacity, max_namespaces, change_log_size, change_log_age, .. } = *args;
     if namespace_capacity == 0 {
         warnings
             .push("--namespace_capacity is 0: nothing can be registered; below 0 means no limit".to_owned());
     }
-    let store = match store {
-        StoreName::Memory => StoreConfig::Memory,
-    };
-    let capacity = CapacityConfig {
+    CapacityConfig {
         // What is negative has no counterpart: no limit.
         instances: usize::try_from(namespace_capacity).ok(),
         namespaces: max_namespaces,
         changes: change_log_size,
         change_age: change_log_age,
+    }
+}
+
+fn store_config(
+    args: StoreArgs,
+    settings: &Settings,
+    warnings: &mut Vec<String>,
+) -> Result<StoreConfig, ConfigError> {
+    match args.store {
+        StoreName::Memory => {
+            for flag in settings.flags_with_prefix("store_") {
+                warnings.push(format!("{} has no effect without --store redis", settings.name(flag)));
+            }
+            Ok(StoreConfig::Memory)
+        }
+        StoreName::Redis => Ok(StoreConfig::Redis(redis_config(args, settings, warnings)?.into())),
+    }
+}
+
+fn redis_config(
+    args: StoreArgs,
+    settings: &Settings,
+    warnings: &mut Vec<String>,
+) -> Result<RedisConfig, ConfigError> {
+    let StoreArgs { store_address, store_user, store_password, .. } = args;
+    let refused = |why: String| Err(ConfigError::Contradiction(why));
+    let Some(address) = store_address else {
+        return refused(format!("{} is redis, but there is no --store_address", settings.name("store")));
     };
-    (store, capacity)
+    let Ok(address) = address.expose().parse::<Address>() else {
+        // It may hold a password, so it is not shown.
+        let (setting, want) = (settings.name("store_address"), BadAddress::WANTED.to_owned());
+        return Err(ConfigError::BadValue { setting, got: "***".to_owned(), want });
+    };
+    let certificate = match (args.store_cert, args.store_key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            return refused(format!("{} is given without --store_key", settings.name("store_cert")));
+        }
+        (None, Some(_)) => {
+            return refused(format!("{} is given without --store_cert", settings.name("store_key")));
+        }
+    };
+    if !address.is_tls && (certificate.is_some() || args.store_ca_file.is_some()) {
+        warnings.push(
+            "--store_ca_file, --store_cert and --store_key have no effect without rediss://".to_owned(),
+        );
+    }
+    for flag in ["eureka_strict_expiry", "self_preservation"] {
+        if !settings.flags_with_prefix(flag).is_empty() {
+            warnings.push(format!("{} has no effect with --store redis", settings.name(flag)));
+        }
+    }
+    Ok(RedisConfig {
+        address,
+        user: store_user,
+        password: store_password,
+        ca_file: args.store_ca_file,
+        certificate,
+        timeout: args.store_timeout,
+    })
 }
 
 fn limits_config(args: &LimitArgs, eureka: &EurekaArgs) -> Limits {

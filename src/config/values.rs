@@ -22,6 +22,7 @@ pub(super) struct Wanted(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoreName {
     Memory,
+    Redis,
 }
 
 // === impl Wanted ===
@@ -157,7 +158,8 @@ pub(super) fn auth_mode(text: &str) -> Result<Mode, Wanted> {
 pub(super) fn store(text: &str) -> Result<StoreName, Wanted> {
     match text {
         "inmem" => Ok(StoreName::Memory),
-        _ => Err(Wanted::new("inmem")),
+        "redis" => Ok(StoreName::Redis),
+        _ => Err(Wanted::new("one of inmem, redis")),
     }
 }
 

@@ -18,7 +18,7 @@ pub type Revision = u64;
 /// was dropped and made again, differ in their epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag {
-    /// Random for each directory.
+    /// Random for each directory; the same for all that mirror one store.
     pub epoch: u64,
     /// How many changes it has had.
     pub revision: Revision,
@@ -148,6 +148,11 @@ impl ChangeLog {
     pub(super) fn whole_since(&self, now: Moment) -> Option<Revision> {
         let is_whole = self.lost.is_none_or(|lost| lost.plus(self.limits.age) <= now);
         is_whole.then(|| self.changes.front().map_or(self.newest, |oldest| oldest.revision - 1))
+    }
+
+    /// Forgets everything: the next change is the one after `newest`, and there was none that could be told.
+    pub(super) fn restart(&mut self, newest: Revision, now: Moment) {
+        *self = Self { newest, lost: Some(now), ..Self::new(self.limits) };
     }
 
     fn forget_oldest(&mut self) {

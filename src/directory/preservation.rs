@@ -47,7 +47,8 @@ pub(super) struct Pulse {
 
 impl LeaseRules {
     /// Length of a lease that begins with a registration or a change; none for one without an end.
-    pub(super) fn first_lease(self, instance: &Instance) -> Option<Duration> {
+    #[must_use]
+    pub fn first_lease(self, instance: &Instance) -> Option<Duration> {
         match instance.status.expires() {
             true => Some(instance.ttl),
             false => self.out_of_service_max.map(|max| max.max(instance.ttl)),
@@ -55,7 +56,8 @@ impl LeaseRules {
     }
 
     /// Length of a lease that begins with a renewal, if it has an end.
-    pub(super) fn renewed_lease(self, instance: &Instance) -> Duration {
+    #[must_use]
+    pub fn renewed_lease(self, instance: &Instance) -> Duration {
         match self.first_lease(instance) {
             Some(ttl) if self.strict_eureka => ttl.saturating_mul(2),
             Some(ttl) => ttl,

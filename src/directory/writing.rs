@@ -13,12 +13,12 @@ use crate::model::{Action, Instance, Invalid, Moment, Origin};
 use crate::wire::encoded::Encoded;
 
 /// One visible change, for the log and the counts.
-struct Changed {
-    op: Op,
-    before: Option<Arc<Instance>>,
+pub(super) struct Changed {
+    pub(super) op: Op,
+    pub(super) before: Option<Arc<Instance>>,
     /// The instance as it is now, or as it was when it went.
-    instance: Arc<Instance>,
-    slot: Slot,
+    pub(super) instance: Arc<Instance>,
+    pub(super) slot: Slot,
 }
 
 impl Directory {
@@ -223,7 +223,7 @@ impl Directory {
         self.index.put(slot, instance.clone(), || self.slots.lease(slot, now, lease));
     }
 
-    fn publish_removals(&self, writer: &mut Writer, gone: Vec<Entry>, now: Moment, cause: Cause) {
+    pub(super) fn publish_removals(&self, writer: &mut Writer, gone: Vec<Entry>, now: Moment, cause: Cause) {
         if gone.is_empty() {
             return;
         }
@@ -241,7 +241,7 @@ impl Directory {
         }
     }
 
-    fn publish(
+    pub(super) fn publish(
         &self,
         writer: &mut Writer,
         mut edits: Vec<Edit>,
@@ -275,7 +275,13 @@ impl Directory {
             writer.log.push(Change { revision: 0, op, cause, at: now, instance, slot });
         }
         let tree = snapshot.tree.edited(&edits);
-        let snapshot = Snapshot { revision: writer.log.newest(), instances: self.index.len(), counts, tree };
+        let snapshot = Snapshot {
+            epoch: snapshot.epoch,
+            revision: writer.log.newest(),
+            instances: self.index.len(),
+            counts,
+            tree,
+        };
         self.snapshot.store(Arc::new(snapshot));
     }
 }

@@ -15,7 +15,7 @@ use foldhash::quality::RandomState;
 use futures_util::future::Either;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Answer, Census, Registered, Store, StoreError, StoreMetrics};
+use super::{Answer, Census, Registered, Standing, Store, StoreError, StoreMetrics};
 use crate::directory::{Directory, Due, LeaseRules, LogLimits, Placed, Refusal, Slots};
 use crate::model::{Clock, Instance, Moment, Namespace, Origin, Status, Update};
 
@@ -342,6 +342,10 @@ impl Store for MemoryStore {
 
     fn directory(&self, namespace: &Namespace) -> Option<Arc<Directory>> {
         self.shard(namespace).read().get(namespace).map(|tenant| tenant.directory.clone())
+    }
+
+    fn standing(&self) -> Standing {
+        Standing::Current
     }
 
     fn census(&self, largest: usize) -> Census {

@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eureka;
 pub(crate) mod peer;
+pub(crate) mod redis;
 pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod upstream;

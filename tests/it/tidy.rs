@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("auth", &["model"]),
     ("wire", &["model"]),
     ("directory", &["model", "wire"]),
-    ("store", &["model", "wire", "directory"]),
+    ("store", &["model", "wire", "directory", "telemetry"]),
     ("registry", &["model", "directory", "store"]),
     ("outbound", &[]),
     ("peers", &["model", "wire", "directory", "registry", "outbound", "telemetry"]),

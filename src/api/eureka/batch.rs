@@ -142,8 +142,9 @@ async fn update(api: &Api, namespace: &Namespace, item: &BatchItem, update: Upda
 fn status(why: &StoreError) -> StatusCode {
     match why {
         StoreError::NoSuchInstance => StatusCode::NOT_FOUND,
-        StoreError::NamespaceFull { .. } | StoreError::TooManyNamespaces { .. } | StoreError::Invalid(_) => {
-            status_of(why)
-        }
+        StoreError::NamespaceFull { .. }
+        | StoreError::TooManyNamespaces { .. }
+        | StoreError::Invalid(_)
+        | StoreError::Unavailable => status_of(why),
     }
 }

@@ -6,12 +6,12 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::negotiation::Media;
 use super::path::Root;
-use crate::api::error::{ApiError, status_of};
+use crate::api::error::{ApiError, RETRY_SOON, status_of};
 use crate::api::reply;
 use crate::api::tenant::TurnedAway;
 use crate::registry::StoreError;
@@ -54,7 +54,8 @@ impl Refusal {
             StoreError::NoSuchInstance => StatusCode::NOT_FOUND,
             StoreError::NamespaceFull { .. }
             | StoreError::TooManyNamespaces { .. }
-            | StoreError::Invalid(_) => status_of(why),
+            | StoreError::Invalid(_)
+            | StoreError::Unavailable => status_of(why),
         })
     }
 
@@ -65,7 +66,13 @@ impl Refusal {
 
     pub(super) fn into_response(self, root: Root<'_>) -> Response {
         match (self, root) {
-            (Self::Silent(status), _) => reply::empty(status),
+            (Self::Silent(status), _) => {
+                let mut response = reply::empty(status);
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    response.headers_mut().insert(RETRY_AFTER, RETRY_SOON);
+                }
+                response
+            }
             (Self::Away(TurnedAway::Refused(why)), Root::Netflix) => quiet(why),
             (Self::Away(away), _) => away.into_response(),
             (

@@ -1,0 +1,181 @@
+//! The loops that keep leases: one lets the buckets' time go on and reaps what has run out, one looks after this
+//! process' own time, its logs and what it says of itself.
+//!
+//! Every node reaps, each at its own time; a script removes an instance once, whoever asks first.
+//! Never: ends before it is told to, or reaps without Redis saying that a lease is over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Map, Value};
+use tokio::time::{MissedTickBehavior, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::keys::{self, Bucket, Encoded};
+use super::{Shared, random};
+use crate::model::{Instance, Namespace};
+use crate::store::Standing;
+use crate::telemetry::{Component, Phase};
+
+/// Lets leases run out.
+#[derive(Debug)]
+pub struct Reaper {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Looks after this process' part.
+#[derive(Debug)]
+pub struct Upkeep {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// How often a node looks, give or take a quarter: an instance is gone at most this and a reader's delay after its
+/// lease.
+const EVERY: Duration = Duration::from_millis(400);
+/// Rounds between two announcements of who renewed: two seconds.
+const ANNOUNCE: u32 = 5;
+/// Rounds between two looks at changes that are too old.
+const TRIM: u32 = 50;
+/// Leases of one bucket that end in one call.
+const MOST: usize = 256;
+/// Buckets that are looked at side by side.
+const AT_ONCE: usize = 16;
+/// Instances that are named in the log in one round; the rest is counted.
+const NAMED: usize = 100;
+/// How often this process looks after itself.
+const UPKEEP: Duration = Duration::from_millis(250);
+
+// === impl Reaper ===
+
+impl Reaper {
+    /// Looks until told to stop. What fails is done in the next round, so it never ends early.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut round = 0_u32;
+        loop {
+            let pause = EVERY * u32::try_from(750 + random() % 500).unwrap_or(1000) / 1000;
+            if shutdown.run_until_cancelled(sleep(pause)).await.is_none() {
+                return;
+            }
+            round = round.wrapping_add(1);
+            let looked = shutdown.run_until_cancelled(self.look(round)).await;
+            if looked.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn look(&self, round: u32) {
+        let shared = &self.shared;
+        if !shared.connection.is_up() {
+            return;
+        }
+        let empty = std::mem::take(&mut *shared.empty.lock());
+        for namespace in empty {
+            shared.forget(&namespace).await;
+        }
+        let buckets = Bucket::all().filter(|bucket| !shared.mirror.is_vacant(*bucket));
+        let reaped = stream::iter(buckets)
+            .map(|bucket| self.look_at(bucket, round))
+            .buffer_unordered(AT_ONCE)
+            .fold(0, |sum, reaped| async move { sum + reaped })
+            .await;
+        if NAMED < reaped {
+            tracing::info!(instances = reaped, "{reaped} instances expired at once; not all are named");
+        }
+    }
+
+    async fn look_at(&self, bucket: Bucket, round: u32) -> usize {
+        let shared = &self.shared;
+        let age = if round.is_multiple_of(TRIM) { shared.limits.change_log.age } else { Duration::ZERO };
+        let renewed = if round.is_multiple_of(ANNOUNCE) { shared.renewed_in(bucket) } else { Vec::new() };
+        let call = shared
+            .scripts
+            .tick
+            .on([bucket.clock(), bucket.leases(), bucket.changes(), bucket.renewals()])
+            .arg(MOST)
+            .arg(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+            .arg(renewed);
+        // What cannot be done now is done in the next round; the connection counts and logs it.
+        let due: Vec<Vec<u8>> = shared.connection.call(&call).await.unwrap_or_default();
+        let mut by_namespace: BTreeMap<Namespace, Vec<&str>> = BTreeMap::new();
+        for (namespace, id) in due.iter().filter_map(|member| keys::parted(member)) {
+            by_namespace.entry(namespace).or_default().push(id);
+        }
+        let mut reaped = 0;
+        for (namespace, ids) in by_namespace {
+            for instance in shared.reap(&namespace, &ids).await {
+                reaped += 1;
+                if reaped <= NAMED {
+                    let Instance { id, service, .. } = &instance;
+                    tracing::info!(%namespace, %service, instance = %id, "instance {id} of {service} expired");
+                }
+            }
+        }
+        reaped
+    }
+}
+
+impl Shared {
+    /// Forgets a namespace that holds nothing.
+    async fn forget(&self, namespace: &Namespace) {
+        let Some(directory) = self.mirror.directory(namespace).filter(|it| it.is_empty()) else { return };
+        let (bucket, encoded, at) = (Bucket::of(namespace), Encoded::of(namespace), directory.tag());
+        let call = self
+            .scripts
+            .forget
+            .on([bucket.changes(), bucket.namespaces(), bucket.instances(&encoded), bucket.clock()])
+            .arg(encoded.as_str())
+            .arg(at.epoch)
+            .arg(at.revision)
+            .arg(self.most_changes());
+        // Another node forgets it, or nobody does until it is written to and empty again: it costs a few bytes.
+        if self.connection.call::<u64>(&call).await.is_err() {
+            self.empty.lock().push(namespace.clone());
+        }
+    }
+}
+
+// === impl Upkeep ===
+
+impl Upkeep {
+    /// Goes on until told to stop. Nothing it does can fail, so it never ends early.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut every = tokio::time::interval(UPKEEP);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+            let shared = &self.shared;
+            shared.clock.tick();
+            let empty = shared.mirror.compact(shared.clock.now());
+            shared.empty.lock().extend(empty);
+            shared.redis_metrics.mirror_age(shared.mirror.age());
+            shared.report();
+        }
+    }
+}
+
+impl Shared {
+    /// Says how it stands; with everything read once, the process is ready.
+    pub(super) fn report(&self) {
+        let mirror = match self.mirror.standing() {
+            Standing::Current => "current",
+            Standing::Stale { .. } => "stale",
+            Standing::Unread => "unread",
+        };
+        match self.mirror.standing() {
+            Standing::Current | Standing::Stale { .. } => self.health.enter(Phase::Ready),
+            Standing::Unread => {}
+        }
+        let mut properties = Map::new();
+        let mut say = |name: &str, value: Value| properties.insert(name.to_owned(), value);
+        let is_connected = self.connection.is_up();
+        say("connected", is_connected.into());
+        say("mirror", mirror.into());
+        say("mirror_age_seconds", self.mirror.age().as_secs_f64().into());
+        say("reloads", self.redis_metrics.reloads.get().into());
+        say("outages", self.redis_metrics.outages.get().into());
+        let healthy = is_connected && matches!(self.mirror.standing(), Standing::Current);
+        self.health.report("REDIS", Component { healthy, properties });
+    }
+}
