@@ -10,6 +10,7 @@ mod leases;
 mod limits;
 mod process;
 mod readme;
+mod redis;
 mod store_model;
 mod store_races;
 mod support;

@@ -215,7 +215,7 @@ impl World {
                 assert_eq!(max, NAMESPACES_MAX);
                 assert!(!is_known, "an instance that is there can be registered again");
             }
-            Err(error @ (StoreError::NoSuchInstance | StoreError::Invalid(_))) => {
+            Err(error @ (StoreError::NoSuchInstance | StoreError::Invalid(_) | StoreError::Unavailable)) => {
                 panic!("a valid registration needs no instance: {error}")
             }
         }

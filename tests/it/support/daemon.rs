@@ -85,6 +85,11 @@ impl Setup {
     #[track_caller]
     pub(crate) fn start(&self) -> Daemon {
         let defaults = ["--api_address", "127.0.0.1", "--api_port", "0", "--log_level", "info"];
+        let of_store = match self.flags.iter().any(|flag| flag.starts_with("--store")) {
+            false => super::redis::flags_of_shared(),
+            true => None,
+        };
+        let defaults: Vec<_> = defaults.into_iter().chain(of_store.iter().flat_map(|it| it.split(' '))).collect();
         let mut child = self.spawn(&defaults, Stdio::null());
         let log = Log::default();
         log.follow(child.stderr.take().expect("it is piped"));
