@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: help build build.registry run fmt lint doc precommit check test test.all test.properties test.fuzz \
-	test.image bench docker dockerize.registry release clean
+	test.image interop bench docker dockerize.registry release clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 VERSION    := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -20,6 +20,9 @@ STAMP      := A8_BUILD_VERSION=$(VERSION) A8_BUILD_REVISION=$(REVISION) A8_BUILD
 # What the long tests may cost.
 FUZZ_SECONDS   ?= 60
 PROPTEST_CASES ?= 5000
+# Histories that a follower of Eureka's deltas must come out of with the full list; they are short.
+FOLD_CASES     ?= 100000
+PEER_MINUTES   ?= 5
 
 DOCKER       ?= docker
 DOCKER_FLAGS ?=
@@ -58,15 +61,18 @@ test: ## the short tests: units, the API, the README's commands
 	cargo test --locked
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
-	@echo "left out: random histories in large numbers, fuzzing, the image; make test.all runs them"
+	@echo "left out: random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
 
-test.all: test test.properties test.fuzz test.image ## all tests, the long ones too
+test.all: test test.properties test.fuzz interop test.image ## all tests, the long ones too
 
-test.properties: ## random histories against a naive model, PROPTEST_CASES of each
-	PROPTEST_CASES=$(PROPTEST_CASES) cargo test --locked --release
+test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
+	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release
 
 test.fuzz: ## hostile bodies, queries and tokens for FUZZ_SECONDS
 	sh tests/fuzz.sh "$(FUZZ_SECONDS)"
+
+interop: build ## real Eureka clients and a real Eureka server against the binary (JDK, Maven, Python, Node; network)
+	python3 tests/interop/run.py --peer-minutes $(PEER_MINUTES) $(ARGS) bin/a8registry
 
 test.image: ## the image built, run and stopped by a docker daemon of its own (root, Debian)
 	bash tests/docker/image.sh

@@ -5,8 +5,10 @@
 
 pub mod amalgam8;
 pub mod body;
+pub mod dashboard;
 pub mod entrance;
 pub mod error;
+pub mod eureka;
 pub mod middleware;
 pub mod ops;
 pub mod origin;
@@ -15,8 +17,8 @@ pub mod query;
 pub mod reply;
 pub mod tenant;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::handler::Handler;
@@ -24,12 +26,13 @@ use tokio::sync::Semaphore;
 
 pub use entrance::Entrance;
 pub use error::ApiError;
+pub use eureka::EurekaMetrics;
 pub use middleware::{Observe, Observer};
 pub use ops::{Detail, Ops};
 pub use origin::{BadCidr, Cidr, Proxies};
 pub use tenant::{Tenancy, Tenant};
 
-use crate::registry::Registry;
+use crate::registry::{Registry, Replica, Replicas};
 
 /// Every path there is. Metrics, access lines, `Allow` and the published description follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,36 @@ pub enum Route {
     Metrics,
     /// The description of this API.
     Swagger,
+    /// All applications.
+    EurekaApps,
+    /// What changed lately.
+    EurekaDelta,
+    /// One application; registering.
+    EurekaApplication,
+    /// One instance of an application; renewing and ending its lease.
+    EurekaInstance,
+    /// The status of one instance.
+    EurekaStatusOf,
+    /// The metadata of one instance.
+    EurekaMetadataOf,
+    /// One instance of whichever application.
+    EurekaAnyInstance,
+    /// The instances with a virtual address.
+    EurekaVip,
+    /// The instances with a virtual address with TLS.
+    EurekaSecureVip,
+    /// What this server says of itself.
+    EurekaServerStatus,
+    /// What another server's clients wrote.
+    EurekaBatch,
+    /// The switch of a scaling group.
+    EurekaGroup,
+    /// Every status that an operator put over an instance's own.
+    EurekaOverrides,
+    /// The page about everything.
+    EurekaDashboard,
+    /// The page about who came and went.
+    EurekaLastN,
     /// Every other path.
     Nowhere,
 }
@@ -73,6 +106,12 @@ pub struct Limits {
     pub batch_body: usize,
     /// Most ids in a batch of renewals.
     pub batch_ids: usize,
+    /// Largest body of another Eureka server's batch, in bytes.
+    pub eureka_batch_body: usize,
+    /// Most items in such a batch.
+    pub eureka_batch_items: usize,
+    /// Most bytes of an instance's metadata as JSON, when it comes by the Eureka API.
+    pub eureka_metadata: usize,
     /// Longest time that a body may take to come.
     pub body_deadline: Duration,
     /// Most long lists that are being sent at once.
@@ -89,11 +128,15 @@ struct Inner {
     tenancy: Tenancy,
     limits: Limits,
     full_lists: Arc<Semaphore>,
+    begun: Instant,
+    eureka: EurekaMetrics,
+    replicas: OnceLock<Arc<dyn Replicas>>,
 }
 
 /// All that clients are served.
 pub fn router(api: Api, ops: Ops, observer: &Observer) -> Router {
     let tenants = Router::new()
+        .route("/", observer.on(Route::Root).get(dashboard::root).into())
         .route(
             "/api/v1/instances",
             observer.on(Route::Instances).get(amalgam8::list).post(amalgam8::register).into(),
@@ -115,13 +158,15 @@ pub fn router(api: Api, ops: Ops, observer: &Observer) -> Router {
 
 /// What operators are served on a port of their own: the same, and with every detail.
 pub fn ops_router(ops: Ops, observer: &Observer) -> Router {
-    ops_routes(ops.for_operators(), observer).fallback(error::nowhere.layer(observer.layer(Route::Nowhere)))
+    let root = Router::new().route("/", observer.on(Route::Root).get(ops::root).into());
+    ops_routes(ops.for_operators(), observer)
+        .merge(root)
+        .fallback(error::nowhere.layer(observer.layer(Route::Nowhere)))
 }
 
 /// Routes that need no token.
 fn ops_routes(ops: Ops, observer: &Observer) -> Router {
     Router::new()
-        .route("/", observer.on(Route::Root).get(ops::root).into())
         .route("/uptime", observer.on(Route::Uptime).get(ops::uptime).into())
         .route("/health/live", observer.on(Route::Live).get(ops::live).into())
         .route("/health/ready", observer.on(Route::Ready).get(ops::ready).into())
@@ -134,7 +179,7 @@ fn ops_routes(ops: Ops, observer: &Observer) -> Router {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 29] = [
         Self::Instances,
         Self::Instance,
         Self::Heartbeat,
@@ -148,6 +193,21 @@ impl Route {
         Self::Ready,
         Self::Metrics,
         Self::Swagger,
+        Self::EurekaApps,
+        Self::EurekaDelta,
+        Self::EurekaApplication,
+        Self::EurekaInstance,
+        Self::EurekaStatusOf,
+        Self::EurekaMetadataOf,
+        Self::EurekaAnyInstance,
+        Self::EurekaVip,
+        Self::EurekaSecureVip,
+        Self::EurekaServerStatus,
+        Self::EurekaBatch,
+        Self::EurekaGroup,
+        Self::EurekaOverrides,
+        Self::EurekaDashboard,
+        Self::EurekaLastN,
         Self::Nowhere,
     ];
 
@@ -161,6 +221,12 @@ impl Route {
         }
         patterns
     };
+
+    /// Its place among all.
+    #[must_use]
+    pub fn number(self) -> usize {
+        Self::ALL.iter().position(|route| *route == self).unwrap_or(Self::ALL.len())
+    }
 
     /// The path, with its parameters in braces.
     #[must_use]
@@ -189,6 +255,21 @@ impl Route {
             Self::Ready => ("/health/ready", "GET, HEAD, OPTIONS"),
             Self::Metrics => ("/metrics", "GET, HEAD, OPTIONS"),
             Self::Swagger => ("/swagger", "GET, HEAD, OPTIONS"),
+            Self::EurekaApps => ("/eureka/v2/apps", "GET, HEAD, OPTIONS"),
+            Self::EurekaDelta => ("/eureka/v2/apps/delta", "GET, HEAD, OPTIONS"),
+            Self::EurekaApplication => ("/eureka/v2/apps/{app}", "GET, HEAD, OPTIONS, POST"),
+            Self::EurekaInstance => ("/eureka/v2/apps/{app}/{id}", "DELETE, GET, HEAD, OPTIONS, PUT"),
+            Self::EurekaStatusOf => ("/eureka/v2/apps/{app}/{id}/status", "DELETE, OPTIONS, PUT"),
+            Self::EurekaMetadataOf => ("/eureka/v2/apps/{app}/{id}/metadata", "OPTIONS, PUT"),
+            Self::EurekaAnyInstance => ("/eureka/v2/instances/{id}", "GET, HEAD, OPTIONS"),
+            Self::EurekaVip => ("/eureka/v2/vips/{vip}", "GET, HEAD, OPTIONS"),
+            Self::EurekaSecureVip => ("/eureka/v2/svips/{vip}", "GET, HEAD, OPTIONS"),
+            Self::EurekaServerStatus => ("/eureka/v2/status", "GET, HEAD, OPTIONS"),
+            Self::EurekaBatch => ("/eureka/v2/peerreplication/batch", "OPTIONS, POST"),
+            Self::EurekaGroup => ("/eureka/v2/asg/{asg}/status", "OPTIONS, PUT"),
+            Self::EurekaOverrides => ("/eureka/serverinfo/statusoverrides", "GET, HEAD, OPTIONS"),
+            Self::EurekaDashboard => ("/eureka", "GET, HEAD, OPTIONS"),
+            Self::EurekaLastN => ("/eureka/lastn", "GET, HEAD, OPTIONS"),
             Self::Nowhere => ("(none)", ""),
         }
     }
@@ -202,6 +283,9 @@ impl Default for Limits {
             body: 64 * 1024,
             batch_body: 256 * 1024,
             batch_ids: 10_000,
+            eureka_batch_body: 8 * 1024 * 1024,
+            eureka_batch_items: 10_000,
+            eureka_metadata: 16 * 1024,
             body_deadline: Duration::from_secs(30),
             full_lists: 64,
         }
@@ -215,7 +299,27 @@ impl Api {
     #[must_use]
     pub fn new(registry: Registry, tenancy: Tenancy, limits: Limits) -> Self {
         let full_lists = Arc::new(Semaphore::new(limits.full_lists.min(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { registry, tenancy, limits, full_lists }))
+        Self(Arc::new(Inner {
+            registry,
+            tenancy,
+            limits,
+            full_lists,
+            begun: Instant::now(),
+            eureka: EurekaMetrics::default(),
+            replicas: OnceLock::new(),
+        }))
+    }
+
+    /// Counters of the Eureka API.
+    #[must_use]
+    pub fn eureka_metrics(&self) -> &EurekaMetrics {
+        &self.0.eureka
+    }
+
+    /// Has these servers shown as peers from now on; once for an API.
+    pub fn show_replicas(&self, replicas: Arc<dyn Replicas>) {
+        let is_first = self.0.replicas.set(replicas).is_ok();
+        debug_assert!(is_first, "replicas are known by one");
     }
 
     fn registry(&self) -> &Registry {
@@ -224,6 +328,14 @@ impl Api {
 
     fn tenancy(&self) -> &Tenancy {
         &self.0.tenancy
+    }
+
+    fn replicas(&self) -> Vec<Replica> {
+        self.0.replicas.get().map(|replicas| replicas.replicas()).unwrap_or_default()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.begun.elapsed()
     }
 
     fn limits(&self) -> &Limits {

@@ -5,6 +5,7 @@
 //! Never: knows a path, a body, a status code, or what the namespace is wanted for; shows a token,
 //! a secret or a key in a log, an error or `Debug`.
 
+mod basic;
 mod bearer;
 mod cache;
 mod claims;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use crate::model::{Clock, Namespace};
 
+pub use basic::bearer_or_basic;
 pub use bearer::{Malformed, bearer_token};
 pub use config::{AuthConfig, AuthConfigError, JwtConfig, Mode, UnknownMode};
 pub use jwt::JwtAuthenticator;

@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use crate::api::Proxies;
 use crate::auth::AuthConfig;
+use crate::directory::LeaseRules;
 use crate::healthcheck::Probe;
 use crate::model::{Secret, TtlLimits};
+use crate::peers::PeersConfig;
 use crate::store::redis::RedisConfig;
 use crate::telemetry::LogConfig;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How long leases may be.
     pub ttl: TtlLimits,
+    /// How leases end.
+    pub leases: LeaseRules,
     /// Where registrations are kept.
     pub store: StoreConfig,
     /// How much is kept.
@@ -52,6 +56,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a connection may take for what.
     pub timeouts: Timeouts,
+    /// Eureka servers that share a namespace with this one.
+    pub peers: PeersConfig,
     /// What is for operators only.
     pub ops: OpsConfig,
     /// What is logged, and how.
@@ -123,6 +129,8 @@ pub struct Limits {
     pub connections: usize,
     /// Full lists that are sent at once.
     pub full_lists: usize,
+    /// Bytes of an instance's metadata as JSON, when it comes by the Eureka API.
+    pub eureka_metadata: usize,
 }
 
 /// How long a connection may take for what; all above 0, but `drain`.

@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
 use crate::auth::{Authentication, KeyReload};
-use crate::config::{CapacityConfig, Config, ListenConfig, OpsConfig, StoreConfig, Timeouts};
+use crate::config::{CapacityConfig, Config, Limits, ListenConfig, OpsConfig, StoreConfig, Timeouts};
 use crate::directory::{LeaseRules, LogLimits};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
+use crate::peers::{Listening, Peering};
 use crate::registry::{Registry, RegistryMetrics};
 use crate::store::{Store, StoreMetrics};
 use crate::store::expiry::Reaper;
@@ -47,6 +48,7 @@ pub struct Daemon {
     observer: Observer,
     health: Arc<Health>,
     store: StoreLoops,
+    peering: Option<Peering>,
     key_reload: Option<KeyReload>,
     timeouts: Timeouts,
 }
@@ -59,8 +61,21 @@ impl Daemon {
     /// # Errors
     /// When a port is taken, or a file of keys or certificates cannot be used; the error says which.
     pub async fn bind(config: Config, dropped: Option<DroppedLines>) -> anyhow::Result<Self> {
-        let Config { listen, auth, ttl, store, capacity, limits, timeouts, ops, log: _, given, warnings } =
-            config;
+        let Config {
+            listen,
+            auth,
+            ttl,
+            leases,
+            store,
+            capacity,
+            limits,
+            timeouts,
+            peers,
+            ops,
+            log: _,
+            given,
+            warnings,
+        } = config;
         tracing::info!(version = BUILD.version, revision = BUILD.revision, "a8registry {BUILD} starts");
         match given.as_slice() {
             [] => tracing::info!("everything is set to its default"),
@@ -79,13 +94,13 @@ impl Daemon {
         let health = Arc::new(Health::default());
         let (store, store_loops): (Arc<dyn Store>, _) = match store {
             StoreConfig::Memory => {
-                let memory = MemoryStore::new(memory_config(&capacity), clock.clone(), store_metrics.clone());
+                let memory = MemoryStore::new(memory_config(&capacity, leases), clock.clone(), store_metrics.clone());
                 let memory = Arc::new(memory);
                 (memory.clone(), StoreLoops::Memory(Reaper::new(memory, clock.clone())))
             }
             StoreConfig::Redis(config) => {
                 let metrics = (store_metrics.clone(), redis_metrics.clone());
-                let limits = redis_limits(&capacity);
+                let limits = redis_limits(&capacity, leases);
                 let (redis, loops) = RedisStore::new(config, limits, clock.clone(), metrics, health.clone());
                 (Arc::new(redis), StoreLoops::Redis(Box::new(loops)))
             }
@@ -105,6 +120,14 @@ impl Daemon {
             ),
         };
 
+        let tenancy = Tenancy {
+            authenticator: authentication.clone(),
+            is_open,
+            require_https: listen.require_https,
+            proxies: listen.proxies,
+        };
+        let api = Api::new(registry.clone(), tenancy, api_limits(&limits, &timeouts));
+
         let request_metrics = RequestMetrics::new(&Route::PATTERNS);
         let mut metrics = Exposition::default();
         let shown = metrics.registry_mut();
@@ -117,6 +140,7 @@ impl Daemon {
         }
         listener.metrics().register(shown);
         authentication.metrics().register(shown);
+        api.eureka_metrics().register(shown);
         let mut detailed = Exposition::default();
         detailed.registry_mut().register_collector(Box::new(RegistryMetrics::by_namespace(registry.clone())));
 
@@ -125,27 +149,23 @@ impl Daemon {
             Some(token) => Detail::for_token(token.expose()),
             None => Detail::Nobody,
         };
+        let listening = Listening { address: listener.local_addr()?, is_tls: listen.tls.is_some() };
+        let peering = Peering::new(peers, &registry, clock.clone(), health.clone(), listening)
+            .context("this server cannot be made known to its Eureka peers by --eureka_own_url")?;
+        if let Some(peering) = &peering {
+            peering.peers.register_metrics(metrics.registry_mut());
+            api.show_replicas(peering.peers.clone());
+        }
         let ops = Ops::new(health.clone(), metrics, detailed, detail);
-        let tenancy = Tenancy {
-            authenticator: authentication,
-            require_https: listen.require_https,
-            proxies: listen.proxies,
-        };
-        let api_limits = api::Limits {
-            body: limits.body_bytes,
-            batch_body: limits.batch_bytes,
-            batch_ids: limits.batch_ids,
-            body_deadline: timeouts.body,
-            full_lists: limits.full_lists,
-        };
         Ok(Self {
             listener,
             ops_listener,
-            api: Api::new(registry, tenancy, api_limits),
+            api,
             ops,
             observer: Observer::new(request_metrics),
             health,
             store: store_loops,
+            peering,
             key_reload,
             timeouts,
         })
@@ -169,7 +189,18 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { listener, ops_listener, api, ops, observer, health, store, key_reload, timeouts } = self;
+        let Self {
+            listener,
+            ops_listener,
+            api,
+            ops,
+            observer,
+            health,
+            store,
+            peering,
+            key_reload,
+            timeouts,
+        } = self;
         let mut tasks = Tasks::new();
         // A store in another process is ready when everything was read from there.
         let (is_ready, tried) = match store {
@@ -207,8 +238,10 @@ impl Daemon {
             }
             serve(listener, service, shutdown).await;
         });
-        if is_ready {
-            health.enter(HealthPhase::Ready);
+        match peering {
+            None if is_ready => health.enter(HealthPhase::Ready),
+            None => {}
+            Some(peering) => spawn_peering(&mut tasks, peering),
         }
         tracing::info!(%address, "the registry is served on {address}");
 
@@ -227,6 +260,18 @@ impl Daemon {
     }
 }
 
+/// Starts what peers need; it makes the process ready.
+fn spawn_peering(tasks: &mut Tasks, peering: Peering) {
+    let Peering { peers: _, links, announcements, first_sync } = peering;
+    tasks.spawn(Phase::Announce, "peer synchronization", |shutdown| first_sync.run(shutdown));
+    for announcement in announcements {
+        tasks.spawn(Phase::Announce, "peer announcement", |shutdown| announcement.run(shutdown));
+    }
+    for link in links {
+        tasks.spawn(Phase::Flush, "peer link", |shutdown| link.run(shutdown));
+    }
+}
+
 async fn serve<S>(listener: Listener, service: S, shutdown: CancellationToken)
 where
     S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
@@ -238,18 +283,40 @@ where
     }
 }
 
-fn memory_config(capacity: &CapacityConfig) -> MemoryConfig {
+fn api_limits(limits: &Limits, timeouts: &Timeouts) -> api::Limits {
+    let Limits {
+        header_bytes: _,
+        body_bytes,
+        batch_bytes,
+        batch_ids,
+        connections: _,
+        full_lists,
+        eureka_metadata,
+    } = limits;
+    api::Limits {
+        body: *body_bytes,
+        batch_body: *batch_bytes,
+        batch_ids: *batch_ids,
+        eureka_metadata: *eureka_metadata,
+        body_deadline: timeouts.body,
+        full_lists: *full_lists,
+        ..api::Limits::default()
+    }
+}
+
+fn memory_config(capacity: &CapacityConfig, leases: LeaseRules) -> MemoryConfig {
     let CapacityConfig { instances, namespaces, changes, change_age } = capacity;
     MemoryConfig {
         namespace_capacity: *instances,
         max_namespaces: *namespaces,
         change_log: LogLimits { size: *changes, age: *change_age },
-        leases: LeaseRules::default(),
+        leases,
     }
 }
 
-fn redis_limits(capacity: &CapacityConfig) -> RedisLimits {
-    let MemoryConfig { namespace_capacity, max_namespaces, change_log, leases } = memory_config(capacity);
+fn redis_limits(capacity: &CapacityConfig, leases: LeaseRules) -> RedisLimits {
+    let MemoryConfig { namespace_capacity, max_namespaces, change_log, leases } =
+        memory_config(capacity, leases);
     RedisLimits { namespace_capacity, max_namespaces, change_log, leases }
 }
 

@@ -29,6 +29,8 @@
 //! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), renditions (the same for Eureka's readers), the change log, selection, self-preservation |
 //! | [`store`] | who may write what, capacity, leases that run out |
 //! | [`registry`] | the narrow waist that handlers call |
+//! | [`outbound`] | calls to other servers: their bounds, TLS, credentials |
+//! | [`peers`] | Eureka servers that are told of our clients' writes: queues, first synchronization |
 //! | [`auth`] | from a token to a namespace |
 //! | [`api`] | every path and every status code |
 //! | [`listener`] | connections: accepting, bounding, draining, TLS |
@@ -65,10 +67,15 @@
 //! **List.** The ETag decides 304 → [`directory::Selector`] picks ranges of chunks → frames are made while
 //! they are sent: a copy of a chunk with the times of its leases written in, or its kept gzip fragment.
 //!
+//! **Peers.** A client's write → [`registry`] offers it to [`peers::Peers`] → the queue of each peer, the newest of
+//! a kind for an instance → its [`peers::Link`] sends a batch → what the peer answers to each write is done. What
+//! comes from a peer is registered as a peer's and offered to nobody.
+//!
 //! **Expiry.** [`store::expiry`] looks along all deadlines four times a second, removes what is due from
 //! its directory under the locks that a renewal would need, and lets the change log forget.
 //!
-//! **Shutdown.** Not ready → stop accepting → requests under way finish → loops end; one deadline for all,
+//! **Shutdown.** Not ready → peers are told goodbye → stop accepting → requests under way finish → what waits for
+//! peers is sent → loops end; one deadline for all,
 //! and a second signal aborts.
 
 pub mod api;
@@ -79,6 +86,8 @@ pub mod directory;
 pub mod healthcheck;
 pub mod listener;
 pub mod model;
+pub mod outbound;
+pub mod peers;
 pub mod registry;
 pub mod store;
 pub mod tasks;

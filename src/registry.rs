@@ -17,7 +17,7 @@ use crate::model::{
 use crate::store::{Census, Registered, Store};
 
 pub use crate::store::{Answer, Standing, StoreError};
-pub use forward::{Forward, Forwarded};
+pub use forward::{Forward, Forwarded, Replica, Replicas};
 pub use metrics::RegistryMetrics;
 
 /// What handlers call; cheap to clone.
@@ -99,11 +99,23 @@ impl Registry {
             let Instance { id, service, .. } = &*instance;
             tracing::info!(%namespace, %service, instance = %id, "instance {id} of {service} registered");
         }
+        if changed && origin == Origin::Client && instance.document.is_none() && self.forwards(namespace) {
+            self.forget_copy_of(namespace, &instance).await;
+        }
         self.forward(namespace, origin, || match changed {
             true => Forwarded::Register(instance.clone()),
             false => Forwarded::Renew(instance.clone()),
         });
         Ok(Granted { id: instance.id.clone(), ttl: instance.ttl, changed })
+    }
+
+    /// Ends what a peer told of an instance by the Amalgam8 API that is now registered here itself.
+    async fn forget_copy_of(&self, namespace: &Namespace, instance: &Instance) {
+        let copy = InstanceId::of_application(instance.service.as_str(), instance.id.as_str());
+        if self.directory(namespace).get(copy.as_str()).is_some() {
+            // When it went meanwhile, that is as well.
+            let _ = self.0.store.deregister(namespace, copy.as_str(), Origin::Peer).await;
+        }
     }
 
     /// Begins a lease anew; fails when no living instance has this id.

@@ -14,5 +14,5 @@ pub use exposition::{Dialect, Exposition};
 pub use go_duration::GoDuration;
 pub use health::{Component, Health, Phase, Verdict};
 pub use logs::{DroppedLines, LogConfig, LogFormat, LogLevel, Logs};
-pub use process::{BUILD, Build, ProcessMetrics};
+pub use process::{BUILD, Build, Memory, ProcessMetrics};
 pub use requests::RequestMetrics;

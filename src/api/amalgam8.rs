@@ -218,7 +218,7 @@ const LONG: usize = 64 * 1024;
 
 impl Api {
     /// The right to send a list of so many bytes; a short one needs none, so that look-ups go on when long ones are refused.
-    fn permit(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+    pub(super) fn permit(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
         if bytes <= LONG {
             return Ok(None);
         }

@@ -1,8 +1,9 @@
-//! Bodies of requests: which types are taken, how much of them, for how long.
+//! Bodies of requests: which types are taken, in which coding, how much of them, for how long.
 //!
 //! Never: reads a body before its request is let in, or arms a timer for one that is already there.
 
 use std::future::{Future, poll_fn};
+use std::io::Read;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use flate2::bufread::MultiGzDecoder;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -43,6 +46,37 @@ pub async fn read(body: Body, max: usize, deadline: Duration) -> Result<Bytes, A
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::BodyTooLarge { max }),
         // The client broke off or broke the coding of its body; there is nobody to tell more.
         Err(_) => Err(ApiError::BodyBroken),
+    }
+}
+
+/// Reads a whole body that may be compressed; neither form is longer than `max` bytes.
+///
+/// # Errors
+/// As [`read`], and when the coding is not known or the body is not in it.
+pub async fn read_decoded(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    deadline: Duration,
+) -> Result<Bytes, ApiError> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    let coding = codings.next().map(|coding| coding.as_bytes().trim_ascii()).unwrap_or_default();
+    let is_gzip = coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip");
+    let is_plain = coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    if !(is_gzip || is_plain) || codings.next().is_some() {
+        return Err(ApiError::Coding { got: excerpt(&String::from_utf8_lossy(coding)).into() });
+    }
+    let body = read(body, max, deadline).await?;
+    if is_plain || body.is_empty() { Ok(body) } else { gunzip(&body, max) }
+}
+
+fn gunzip(coded: &[u8], max: usize) -> Result<Bytes, ApiError> {
+    let mut body = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(coded).take(limit).read_to_end(&mut body).map_err(|_| ApiError::BodyBroken)?;
+    match body.len() <= max {
+        true => Ok(body.into()),
+        false => Err(ApiError::BodyTooLarge { max }),
     }
 }
 
@@ -153,5 +187,30 @@ mod tests {
         check(pieces(&["01234", "56789", "a"], true), Err(ApiError::BodyTooLarge { max: 10 })).await;
         let limit = Duration::from_secs(30);
         check(pieces(&["0"], false), Err(ApiError::BodyTooSlow { limit })).await;
+    }
+
+    async fn check_coded(coding: &'static str, body: Vec<u8>, max: usize, want: Result<&[u8], ApiError>) {
+        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, http::HeaderValue::from_static(coding))]);
+        let got = read_decoded(&headers, body.into(), max, Duration::from_secs(30)).await;
+        assert_eq!(got.as_ref().map(|b| &b[..]), want.as_ref().copied(), "{coding}");
+    }
+
+    #[tokio::test]
+    async fn bodies_are_decoded_within_their_limits() {
+        let zeros = vec![0; 100_000];
+        let coded = crate::directory::gzip(&zeros).to_vec();
+        assert!(coded.len() < 1_000);
+        for coding in ["gzip", "GZIP", "x-gzip"] {
+            check_coded(coding, coded.clone(), zeros.len(), Ok(&zeros)).await;
+        }
+        let max = zeros.len() - 1;
+        check_coded("gzip", coded.clone(), max, Err(ApiError::BodyTooLarge { max })).await;
+        check_coded("gzip", coded.clone(), 10, Err(ApiError::BodyTooLarge { max: 10 })).await;
+        check_coded("gzip", coded[..coded.len() - 9].to_vec(), 100_000, Err(ApiError::BodyBroken)).await;
+        check_coded("gzip", b"plain".to_vec(), 10, Err(ApiError::BodyBroken)).await;
+        check_coded("gzip", Vec::new(), 10, Ok(b"")).await;
+        check_coded("identity", b"plain".to_vec(), 10, Ok(b"plain")).await;
+        check_coded("", b"plain".to_vec(), 10, Ok(b"plain")).await;
+        check_coded("br", b"x".to_vec(), 10, Err(ApiError::Coding { got: "br".into() })).await;
     }
 }

@@ -1,8 +1,10 @@
-//! The way in: renewals and look-ups of a service go by a short road, everything else by the router.
+//! The way in: renewals and look-ups of a service go by a short road, the Eureka API by its own, everything else by
+//! the router.
 //!
 //! The two are nearly all of the traffic. The short road does what the router's does, by the same parts
-//! and in the same order, but without matching paths, boxing and moving requests about.
-//! Never: a rule of its own; what is not plainly one of the two is the router's.
+//! and in the same order, but without matching paths, boxing and moving requests about. The Eureka API has
+//! paths that a router cannot match: several roots, slashes in excess, parameters in segments.
+//! Never: a rule of its own; what is plainly neither of the two nor Eureka's is the router's.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -24,6 +26,7 @@ use tower::Service;
 
 use super::body::JsonOnly;
 use super::error::Doing;
+use super::eureka::{self, Road, Roads};
 use super::middleware::Observation;
 use super::reply::Wants;
 use super::tenant::{self, TurnedAway};
@@ -36,6 +39,7 @@ pub struct Entrance {
     api: Api,
     renewals: Observe,
     lookups: Observe,
+    eureka: Roads,
     router: Router,
 }
 
@@ -65,6 +69,8 @@ pin_project! {
         Answered { response: Option<Response> },
         // The store is being asked.
         Renewing { answer: BoxFuture<'static, Result<(), StoreError>>, observation: Option<Observation> },
+        // The Eureka API makes it.
+        Answering { answer: BoxFuture<'static, Response>, observation: Option<Observation> },
         // The router makes it.
         Routed { #[pin] response: RouteFuture<Infallible> },
     }
@@ -80,7 +86,8 @@ impl Entrance {
     #[must_use]
     pub fn new(api: Api, ops: Ops, observer: &Observer) -> Self {
         let (renewals, lookups) = (observer.layer(Route::Heartbeat), observer.layer(Route::Service));
-        Self { router: router(api.clone(), ops, observer), api, renewals, lookups }
+        let eureka = Roads::new(api.clone(), observer);
+        Self { router: router(api.clone(), ops, observer), api, renewals, lookups, eureka }
     }
 
     /// The header of a read that may be out of date.
@@ -117,6 +124,19 @@ impl Entrance {
         }
     }
 
+    fn eureka<B>(&self, request: Request<B>) -> State
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let (mut request, body) = request.into_parts();
+        let observation = Observation::begin(self.eureka.observe(&request), &mut request);
+        match self.eureka.answer(request, body) {
+            Road::Answered(response) => State::Answered { response: Some(observation.end(response)) },
+            Road::Answering(answer) => State::Answering { answer, observation: Some(observation) },
+        }
+    }
+
     fn renewal(&self, request: &Parts) -> Result<Answer<Result<(), StoreError>>, TurnedAway> {
         let namespace = self.api.admit(request)?;
         JsonOnly::check(request)?;
@@ -145,6 +165,7 @@ where
         let state = match Short::of(request.method(), request.uri().path()) {
             Some(Short::Renewal { .. }) => self.renew(request.into_parts().0),
             Some(Short::LookUp) => self.look_up(request.into_parts().0),
+            None if eureka::has(request.uri().path()) => self.eureka(request),
             None => State::Routed { response: self.router.call(request.map(Body::new)) },
         };
         Entering { state, warning }
@@ -195,6 +216,10 @@ impl Future for Entering {
             StateProjected::Renewing { answer, observation } => {
                 let answer = ready!(answer.as_mut().poll(cx));
                 observation.take().map(|observation| observation.end(renewed(answer)))
+            }
+            StateProjected::Answering { answer, observation } => {
+                let response = ready!(answer.as_mut().poll(cx));
+                observation.take().map(|observation| observation.end(response))
             }
             StateProjected::Routed { response } => ready!(response.poll(cx)).ok(),
         };

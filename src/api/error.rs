@@ -18,6 +18,7 @@ use crate::auth::{AuthError, Malformed};
 use crate::model::Invalid;
 use crate::registry::StoreError;
 use crate::wire::amalgam8::ErrorBody;
+use crate::wire::eureka::registration::Refused;
 use crate::wire::lenient::Unreadable;
 
 /// What a write was about; decides the text of an error that the store or the body causes.
@@ -31,6 +32,8 @@ pub enum Doing {
     SetStatus,
     /// `DELETE /api/v1/instances/{id}`
     Deregister,
+    /// What another server's clients wrote.
+    Replicate,
 }
 
 /// Why a request was refused.
@@ -46,6 +49,19 @@ pub enum ApiError {
     Segment(BadSegment),
     /// A segment of the path is empty that must not be.
     IdMissing,
+    /// The same, where an application is named.
+    ApplicationMissing,
+    /// A registration by the Eureka API breaks a rule.
+    Refused(Refused),
+    /// A batch of another server has no list.
+    ListMissing,
+    /// No application with this name has an instance.
+    NoSuchApplication,
+    /// A body in a coding that is not known here.
+    Coding {
+        /// The coding that came, shortened.
+        got: Box<str>,
+    },
     /// A change of status without a status.
     StatusMissing,
     /// More ids than one request may renew.
@@ -111,7 +127,7 @@ struct Answer {
 }
 
 /// How long a client should wait that was turned away for others' sake.
-const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
+pub(super) const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// Answers every path that is not there; `OPTIONS *` asks for the server as a whole.
 pub async fn nowhere(method: Method, uri: Uri) -> Response {
@@ -132,6 +148,7 @@ impl Doing {
             Self::Renew => "Failed to renew instance registration",
             Self::SetStatus => "Failed to set instance status",
             Self::Deregister => "Failed to deregister instance",
+            Self::Replicate => "Failed to replicate instances",
         }
     }
 }
@@ -139,6 +156,12 @@ impl Doing {
 // === impl ApiError ===
 
 impl ApiError {
+    /// The status that the request is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.answer().status
+    }
+
     fn answer(&self) -> Answer {
         match self {
             Self::Unreadable(doing, why) => unreadable(*doing, why),
@@ -157,6 +180,24 @@ impl ApiError {
                 .field("id")
                 .got("nothing")
                 .wanted("the id of an instance"),
+            Self::ApplicationMissing => {
+                Answer::new(StatusCode::BAD_REQUEST, "Missing application identifier")
+                    .field("app")
+                    .got("nothing")
+                    .wanted("the name of an application")
+            }
+            Self::Refused(why) => refused_registration(why),
+            Self::ListMissing => Answer::new(StatusCode::BAD_REQUEST, Doing::Replicate.failed())
+                .field("replicationList")
+                .got("nothing")
+                .wanted("a list"),
+            Self::NoSuchApplication => Answer::new(StatusCode::NOT_FOUND, "Failed to look-up application"),
+            Self::Coding { got } => {
+                Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Bad Content-Encoding, expected 'gzip'")
+                    .field("Content-Encoding")
+                    .got(got.to_string())
+                    .wanted("gzip, or none")
+            }
             Self::StatusMissing => Answer::new(StatusCode::BAD_REQUEST, "No status value set")
                 .field("status")
                 .got("nothing")
@@ -235,6 +276,11 @@ impl IntoResponse for ApiError {
             | Self::Selection(_)
             | Self::Segment(_)
             | Self::IdMissing
+            | Self::ApplicationMissing
+            | Self::Refused(_)
+            | Self::ListMissing
+            | Self::NoSuchApplication
+            | Self::Coding { .. }
             | Self::StatusMissing
             | Self::TooManyIds { .. }
             | Self::NoHost { .. }
@@ -314,6 +360,29 @@ fn text_of(why: &Invalid) -> Cow<'static, str> {
 
 fn too_long(what: &str, max: usize) -> Cow<'static, str> {
     format!("Failed to register the instance because {what} value exceeded {max} bytes").into()
+}
+
+/// The original's texts (spec amalgam8 section 7); what it did not say is a registration that failed.
+fn refused_registration(why: &Refused) -> Answer {
+    let answer = |text: Cow<'static, str>| Answer::new(StatusCode::BAD_REQUEST, text);
+    match why {
+        Refused::Invalid(why) => answer(text_of(why)).field(why.field()).got(why.got()).wanted(why.wanted()),
+        Refused::MissingFields | Refused::NameMismatch => answer(why.to_string().into()),
+        Refused::StatusTooLong { got, max } => answer(too_long("status", *max))
+            .field("instance.status")
+            .got(format!("{got} bytes"))
+            .wanted(format!("at most {max} bytes")),
+        Refused::MissingInstanceId
+        | Refused::MissingHostname
+        | Refused::MissingIpAddress
+        | Refused::MissingAppName
+        | Refused::MismatchedAppName { .. }
+        | Refused::MissingDataCenterInfo
+        | Refused::MissingDataCenterName
+        | Refused::UnknownDataCenter { .. } => {
+            answer(Doing::Register.failed().into()).reason(why.to_string())
+        }
+    }
 }
 
 fn selection(why: &BadSelection) -> Answer {

@@ -155,8 +155,11 @@ impl Observer {
     /// The layer of one route.
     #[must_use]
     pub fn layer(&self, route: Route) -> Observe {
-        let number = Route::ALL.iter().position(|r| *r == route).unwrap_or(Route::ALL.len());
-        Observe(Arc::new(Observed { observer: self.clone(), number, pattern: route.pattern() }))
+        Observe(Arc::new(Observed {
+            observer: self.clone(),
+            number: route.number(),
+            pattern: route.pattern(),
+        }))
     }
 }
 
@@ -265,7 +268,9 @@ impl Observation {
         let headers = response.headers_mut();
         headers.reserve(COMMON);
         headers.insert(REQUEST_ID, id);
-        headers.insert(VARY, ACCEPT_ENCODING);
+        if let Entry::Vacant(place) = headers.entry(VARY) {
+            place.insert(ACCEPT_ENCODING);
+        }
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let Entry::Vacant(place) = headers.entry(CONTENT_TYPE) {
             place.insert(JSON);

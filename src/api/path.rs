@@ -70,7 +70,11 @@ fn segment<'a>(uri: &'a Uri, before: &str) -> &'a str {
     rest.split_once('/').map_or(rest, |(segment, _)| segment)
 }
 
-fn decode<'a>(name: &'static str, segment: &'a str) -> Result<Cow<'a, str>, BadSegment> {
+/// The text that a segment stands for.
+///
+/// # Errors
+/// When an escape is broken, or the text is not UTF-8.
+pub fn decode<'a>(name: &'static str, segment: &'a str) -> Result<Cow<'a, str>, BadSegment> {
     let bad = |why| BadSegment { name, got: excerpt(segment).into(), why };
     if !escapes_are_whole(segment) {
         return Err(bad("two hex digits after every %"));

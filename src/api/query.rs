@@ -77,6 +77,14 @@ pub fn first<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
     }
 }
 
+/// All names and values that are text, in their order.
+pub fn texts(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    pairs(query.unwrap_or_default()).filter_map(|(name, value)| match (Value::of(name), Value::of(value)) {
+        (Value::Text(name), Value::Text(value)) => Some((name, value)),
+        (Value::Text(_) | Value::NoText, Value::Text(_) | Value::NoText) => None,
+    })
+}
+
 /// The words of the API in any letter case; Eureka's words as they are kept; nothing has another status.
 fn shown_by(word: &str) -> Shown {
     let own = [Status::Up, Status::Starting, Status::OutOfService];

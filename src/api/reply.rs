@@ -17,7 +17,7 @@ use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::directory::{Encoding, Frames, Tag, gzip};
+use crate::directory::{Encoding, Frames, Pages, Tag, gzip};
 
 /// What a reader asks for besides the resource: a coding, and nothing when it has the newest already.
 #[derive(Debug)]
@@ -31,9 +31,15 @@ pub struct Wants {
 #[derive(Debug, Clone)]
 pub struct EntityTag(HeaderValue);
 
-/// A listing as a body.
-struct ListBody {
-    frames: Frames,
+/// What a long answer is sent as: frames, each made when it is asked for.
+pub trait InFrames: Iterator<Item = Bytes> + Send + Unpin + 'static {
+    /// Bytes still to come; unknown for a body that is compressed while it is sent.
+    fn remaining(&self) -> Option<u64>;
+}
+
+/// A list as a body.
+struct ListBody<F> {
+    frames: F,
     /// Counts this body among the long ones until it is sent or given up.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -100,7 +106,7 @@ fn coded(
 
 /// A list, sent frame by frame. It keeps its permit until it is sent.
 #[must_use]
-pub fn list(frames: Frames, encoding: Encoding, permit: Option<OwnedSemaphorePermit>) -> Response {
+pub fn list(frames: impl InFrames, encoding: Encoding, permit: Option<OwnedSemaphorePermit>) -> Response {
     let body = ListBody { frames, _permit: permit };
     let mut response = Response::new(Body::new(body));
     if encoding == Encoding::Gzip {
@@ -115,6 +121,20 @@ pub fn unchanged(tag: EntityTag) -> Response {
     tag.on(bodiless(StatusCode::NOT_MODIFIED))
 }
 
+// === impl InFrames ===
+
+impl InFrames for Frames {
+    fn remaining(&self) -> Option<u64> {
+        Self::remaining(self)
+    }
+}
+
+impl InFrames for Pages {
+    fn remaining(&self) -> Option<u64> {
+        Self::remaining(self)
+    }
+}
+
 // === impl EntityTag ===
 
 impl EntityTag {
@@ -124,6 +144,15 @@ impl EntityTag {
         let mut text = String::with_capacity(48);
         // Writing to a text cannot fail.
         let _ = write!(text, "W/\"{:x}-{}\"", tag.epoch, tag.revision);
+        Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("W/\"\"")))
+    }
+
+    /// The same for one of several ways to write it, each with a number.
+    #[must_use]
+    pub fn of_variant(tag: Tag, variant: usize) -> Self {
+        let mut text = String::with_capacity(48);
+        // Writing to a text cannot fail.
+        let _ = write!(text, "W/\"{:x}-{}-{variant}\"", tag.epoch, tag.revision);
         Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("W/\"\"")))
     }
 
@@ -154,6 +183,12 @@ impl Wants {
             encoding: encoding(&headers.get_all(ACCEPT_ENCODING)),
             known: headers.get_all(IF_NONE_MATCH).iter().cloned().collect(),
         }
+    }
+
+    /// What the head of a request asks for that has no tag.
+    #[must_use]
+    pub fn coding_of(request: &Parts) -> Encoding {
+        encoding(&request.headers.get_all(ACCEPT_ENCODING))
     }
 
     /// Whether the client has the answer with this tag.
@@ -226,7 +261,7 @@ fn quality(parameters: &str) -> u16 {
 
 // === impl ListBody ===
 
-impl http_body::Body for ListBody {
+impl<F: InFrames> http_body::Body for ListBody<F> {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -3,6 +3,7 @@
 //! Runs on routed handlers only, before a body is read; never on the text of a path.
 //! Never: shows a token.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -12,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::{Api, ApiError, Proxies, middleware, origin, reply};
-use crate::auth::{Authenticator, bearer_token};
+use crate::auth::{Authenticator, bearer_or_basic, bearer_token};
 use crate::model::Namespace;
 use crate::registry::Standing;
 
@@ -21,6 +22,8 @@ use crate::registry::Standing;
 pub struct Tenancy {
     /// From a token to a namespace.
     pub authenticator: Arc<dyn Authenticator>,
+    /// Whether everybody lives in one namespace, so that nobody needs a token.
+    pub is_open: bool,
     /// Whether requests that did not come by https are sent there.
     pub require_https: bool,
     /// Whose word about https is taken.
@@ -30,6 +33,18 @@ pub struct Tenancy {
 /// The namespace of a request that may be answered.
 #[derive(Debug)]
 pub struct Tenant(pub Namespace);
+
+/// Where a request has its token.
+#[derive(Debug, Clone, Copy)]
+pub enum Credentials<'a> {
+    /// In an `Authorization` header with Bearer.
+    Bearer,
+    /// There, or else in this segment of its path, which may be empty.
+    BearerOr(&'a str),
+    /// In an `Authorization` header with Bearer, or as Basic's password. Not looked at when nobody needs a token:
+    /// clients that know nothing of namespaces send what another server wanted.
+    BearerOrBasic,
+}
 
 /// Why a request is not let in.
 #[derive(Debug)]
@@ -54,14 +69,22 @@ impl Tenancy {
         &self.proxies
     }
 
-    fn admit(&self, request: &Parts) -> Result<Namespace, TurnedAway> {
+    fn admit(&self, request: &Parts, credentials: Credentials<'_>) -> Result<Namespace, TurnedAway> {
         origin::check_host(request).map_err(|got| ApiError::NoHost { got })?;
         if self.require_https && !self.proxies.is_secure(request) {
             return Err(to_https(request));
         }
         let headers = request.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-        let token = bearer_token(headers).map_err(ApiError::Malformed)?;
-        Ok(self.authenticator.authenticate(token).map_err(ApiError::Auth)?)
+        let token = match credentials {
+            Credentials::Bearer => bearer_token(headers).map_err(ApiError::Malformed)?.map(Cow::Borrowed),
+            Credentials::BearerOr(token) => {
+                let token = bearer_token(headers).map_err(ApiError::Malformed)?.unwrap_or(token);
+                Some(Cow::Borrowed(token)).filter(|token| !token.is_empty())
+            }
+            Credentials::BearerOrBasic if self.is_open => None,
+            Credentials::BearerOrBasic => bearer_or_basic(headers).map_err(ApiError::Malformed)?,
+        };
+        Ok(self.authenticator.authenticate(token.as_deref()).map_err(ApiError::Auth)?)
     }
 }
 
@@ -93,7 +116,19 @@ impl Api {
     /// # Errors
     /// When it has to come by https, or its token is not accepted, or there is nothing to read yet.
     pub(super) fn admit(&self, request: &Parts) -> Result<Namespace, TurnedAway> {
-        let namespace = self.tenancy().admit(request)?;
+        self.admit_with(request, Credentials::Bearer)
+    }
+
+    /// The same for a request that may have its token elsewhere.
+    ///
+    /// # Errors
+    /// As [`Api::admit`].
+    pub(super) fn admit_with(
+        &self,
+        request: &Parts,
+        credentials: Credentials<'_>,
+    ) -> Result<Namespace, TurnedAway> {
+        let namespace = self.tenancy().admit(request, credentials)?;
         middleware::note(request, &namespace);
         match self.registry().standing() {
             // What is not known must not look like nothing; a write is the store's to refuse.

@@ -21,6 +21,9 @@ pub enum Malformed {
     /// The token has bytes that no token has.
     #[error("expected a token in UTF-8, got other bytes")]
     NotText,
+    /// What follows Basic is not Base64 of `user:password` in UTF-8.
+    #[error("expected a user and a password after Basic, in Base64, got something else")]
+    NoPassword,
     /// More than one header; which of them counts would be a guess.
     #[error("expected one Authorization header, got several")]
     Several,

@@ -17,7 +17,8 @@ use super::spelling::{Setting, Settings, shortened, variable};
 use super::values::{self, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
 use crate::api::Cidr;
 use crate::auth::Mode;
-use crate::model::Secret;
+use crate::model::{Namespace, Secret, ServiceName};
+use crate::outbound::{BaseUrl, redacted};
 use crate::telemetry::{BUILD, LogFormat, LogLevel};
 
 const COLUMNS: usize = 100;
@@ -53,11 +54,15 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) leases: LeaseArgs,
     #[command(flatten)]
+    pub(super) eureka: EurekaArgs,
+    #[command(flatten)]
     pub(super) store: StoreArgs,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
     #[command(flatten)]
     pub(super) timeouts: TimeoutArgs,
+    #[command(flatten)]
+    pub(super) peers: PeerArgs,
     #[command(flatten)]
     pub(super) ops: OpsArgs,
 }
@@ -135,6 +140,39 @@ pub(super) struct LeaseArgs {
     /// Longest lease that can be asked for
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = positive_duration)]
     pub(super) max_ttl: Duration,
+    /// How long an instance may stay OUT_OF_SERVICE without a renewal; 0: for ever
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
+    pub(super) out_of_service_max: Duration,
+    /// Keep the instances of a namespace in which too few renew, until enough do again (Netflix' self-preservation)
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        value_parser = boolean,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub(super) self_preservation: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Eureka", rename_all = "snake_case")]
+pub(super) struct EurekaArgs {
+    /// Most bytes of an instance's metadata, as JSON, when it comes by the Eureka API
+    #[arg(long, value_name = "BYTES", default_value = "16384", value_parser = whole(1_usize, 1_048_576))]
+    pub(super) eureka_metadata_max: usize,
+    /// End leases as a Netflix server does: once renewed after twice their length, listed until they are removed
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "false",
+        value_parser = boolean,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub(super) eureka_strict_expiry: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -220,6 +258,25 @@ pub(super) struct TimeoutArgs {
     /// Time to finish what is under way after the signal to stop
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub(super) drain_timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Eureka peers", rename_all = "snake_case")]
+pub(super) struct PeerArgs {
+    /// Eureka server that is told of our clients' writes and tells us of its own, such as
+    /// `http://user:password@host:8761/eureka/`; repeatable; unset: none
+    #[arg(long, value_name = "URL", value_parser = values::base_url, value_delimiter = ',')]
+    pub(super) eureka_peer_url: Vec<BaseUrl>,
+    /// Namespace that Eureka peers share
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = values::namespace)]
+    pub(super) eureka_namespace: Namespace,
+    /// Application under which this server is registered at its Eureka peers; theirs, for them to show it as available
+    #[arg(long, value_name = "NAME", default_value = "EUREKA", value_parser = values::service_name)]
+    pub(super) eureka_app: ServiceName,
+    /// URL by which Eureka peers reach this server; unset: `/eureka/` at an address of this machine and the port
+    /// of the API
+    #[arg(long, value_name = "URL", value_parser = values::base_url)]
+    pub(super) eureka_own_url: Option<BaseUrl>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -315,11 +372,18 @@ pub(super) fn shown(table: &clap::Command, setting: &Setting) -> String {
 }
 
 fn shown_value(table: &clap::Command, setting: &Setting) -> String {
-    if is_secret(table, setting.flag()) { "***".to_owned() } else { shortened(setting.value()) }
+    if is_read_as::<Secret>(table, setting.flag()) {
+        return "***".to_owned();
+    }
+    match is_read_as::<BaseUrl>(table, setting.flag()) {
+        // All of it but the credentials.
+        true => shortened(redacted(&setting.value().to_string_lossy()).as_ref()),
+        false => shortened(setting.value()),
+    }
 }
 
-/// Whether a flag's value must not be shown, by the type that it is read as.
-fn is_secret(table: &clap::Command, flag: &str) -> bool {
+/// Whether a flag's value is read as this type, which says how it may be shown.
+fn is_read_as<T: 'static>(table: &clap::Command, flag: &str) -> bool {
     let mut args = table.get_arguments();
-    args.any(|arg| arg.get_id() == flag && arg.get_value_parser().type_id() == TypeId::of::<Secret>())
+    args.any(|arg| arg.get_id() == flag && arg.get_value_parser().type_id() == TypeId::of::<T>())
 }

@@ -4,7 +4,9 @@
 
 use std::net::SocketAddr;
 
-use super::args::{Args, AuthArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, StoreArgs, TimeoutArgs};
+use super::args::{
+    Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, PeerArgs, StoreArgs, TimeoutArgs,
+};
 use super::spelling::Settings;
 use super::values::StoreName;
 use super::{
@@ -13,8 +15,11 @@ use super::{
 };
 use crate::api::Proxies;
 use crate::auth::{AuthConfig, JwtConfig, Mode};
+use crate::directory::LeaseRules;
 use crate::healthcheck::{Probe, Transport};
 use crate::model::TtlLimits;
+use crate::outbound::BaseUrl;
+use crate::peers::PeersConfig;
 use crate::store::redis::{Address, BadAddress, RedisConfig};
 use crate::telemetry::{GoDuration, LogConfig};
 
@@ -23,13 +28,14 @@ const STRONG_SECRET: usize = 32;
 
 /// The configuration that these values make.
 pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigError> {
-    let Args { listen, auth, leases, store, limits, timeouts, ops } = args;
+    let Args { listen, auth, leases, eureka, store, limits, timeouts, peers, ops } = args;
     let mut warnings = Vec::new();
     let listen = listen_config(listen, settings)?;
     let auth = auth_config(auth, settings, &mut warnings)?;
     let ttl = ttl_limits(&leases, settings, &mut warnings)?;
     let capacity = capacity_config(&store, &mut warnings);
     let store = store_config(store, settings, &mut warnings)?;
+    let peers = peers_config(peers, &eureka, settings, &mut warnings);
     let (ops, log) = ops_config(ops, &listen, settings)?;
     warn_of_unknown_variables(settings, &mut warnings);
     Ok(Config {
@@ -38,8 +44,10 @@ pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigEr
         ttl,
         store,
         capacity,
-        limits: limits_config(&limits),
+        leases: lease_rules(&leases, &eureka),
+        limits: limits_config(&limits, &eureka),
         timeouts: timeouts_config(&timeouts),
+        peers,
         ops,
         log,
         given: Vec::new(),
@@ -164,7 +172,13 @@ fn ttl_limits(
     settings: &Settings,
     warnings: &mut Vec<String>,
 ) -> Result<TtlLimits, ConfigError> {
-    let LeaseArgs { default_ttl: default, min_ttl: min, max_ttl: max } = *args;
+    let LeaseArgs {
+        default_ttl: default,
+        min_ttl: min,
+        max_ttl: max,
+        out_of_service_max: _,
+        self_preservation: _,
+    } = *args;
     if max < min {
         return Err(ConfigError::Contradiction(format!(
             "{} is {}, above {}, which is {}",
@@ -184,6 +198,16 @@ fn ttl_limits(
         ));
     }
     Ok(TtlLimits { default, min, max })
+}
+
+fn lease_rules(args: &LeaseArgs, eureka: &EurekaArgs) -> LeaseRules {
+    let LeaseArgs { default_ttl: _, min_ttl: _, max_ttl: _, out_of_service_max, self_preservation } = *args;
+    let EurekaArgs { eureka_strict_expiry, eureka_metadata_max: _ } = *eureka;
+    LeaseRules {
+        strict_eureka: eureka_strict_expiry,
+        self_preservation,
+        out_of_service_max: Some(out_of_service_max).filter(|max| !max.is_zero()),
+    }
 }
 
 fn capacity_config(args: &StoreArgs, warnings: &mut Vec<String>) -> CapacityConfig {
@@ -241,6 +265,11 @@ fn redis_config(
     if !address.is_tls && (certificate.is_some() || args.store_ca_file.is_some()) {
         warnings.push("--store_ca_file, --store_cert and --store_key have no effect without rediss://".to_owned());
     }
+    for flag in ["eureka_strict_expiry", "self_preservation"] {
+        if !settings.flags_with_prefix(flag).is_empty() {
+            warnings.push(format!("{} has no effect with --store redis", settings.name(flag)));
+        }
+    }
     Ok(RedisConfig {
         address,
         user: store_user,
@@ -251,7 +280,7 @@ fn redis_config(
     })
 }
 
-fn limits_config(args: &LimitArgs) -> Limits {
+fn limits_config(args: &LimitArgs, eureka: &EurekaArgs) -> Limits {
     let LimitArgs {
         max_header_bytes,
         max_body_bytes,
@@ -267,6 +296,7 @@ fn limits_config(args: &LimitArgs) -> Limits {
         batch_ids: max_batch_ids,
         connections: max_connections,
         full_lists: max_full_lists,
+        eureka_metadata: eureka.eureka_metadata_max,
     }
 }
 
@@ -278,6 +308,43 @@ fn timeouts_config(args: &TimeoutArgs) -> Timeouts {
         body: body_timeout,
         write: write_timeout,
         drain: drain_timeout,
+    }
+}
+
+fn peers_config(
+    args: PeerArgs,
+    eureka: &EurekaArgs,
+    settings: &Settings,
+    warnings: &mut Vec<String>,
+) -> PeersConfig {
+    let PeerArgs { eureka_peer_url, eureka_namespace, eureka_app, eureka_own_url } = args;
+    let mut urls: Vec<BaseUrl> = Vec::new();
+    for url in eureka_peer_url {
+        if urls.iter().any(|known| known.is_same_place(&url)) {
+            warnings.push(format!("--eureka_peer_url names {url} more than once; the first counts"));
+        } else {
+            urls.push(url);
+        }
+    }
+    if urls.is_empty() {
+        for flag in ["eureka_namespace", "eureka_app", "eureka_own_url"] {
+            if settings.iter().any(|setting| setting.flag() == flag) {
+                warnings.push(format!("{} has no effect without --eureka_peer_url", settings.name(flag)));
+            }
+        }
+    }
+    if urls.iter().any(|url| url.authorization().is_some() && !url.is_tls()) {
+        warnings.push(
+            "--eureka_peer_url has credentials for a peer without TLS: anyone on the way can read them"
+                .to_owned(),
+        );
+    }
+    PeersConfig {
+        urls,
+        namespace: eureka_namespace,
+        application: eureka_app,
+        own_url: eureka_own_url,
+        metadata_max: eureka.eureka_metadata_max,
     }
 }
 

@@ -52,6 +52,7 @@ fn defaults() {
         },
         auth: AuthConfig::default(),
         ttl: TtlLimits { default: seconds(30), min: seconds(10), max: seconds(600) },
+        leases: LeaseRules::default(),
         store: StoreConfig::Memory,
         capacity: CapacityConfig {
             instances: None,
@@ -66,6 +67,7 @@ fn defaults() {
             batch_ids: 10_000,
             connections: 10_000,
             full_lists: 64,
+            eureka_metadata: 16_384,
         },
         timeouts: Timeouts {
             header: seconds(10),
@@ -73,6 +75,13 @@ fn defaults() {
             body: seconds(30),
             write: seconds(30),
             drain: seconds(20),
+        },
+        peers: PeersConfig {
+            urls: vec![],
+            namespace: "default".parse().unwrap(),
+            application: "EUREKA".parse().unwrap(),
+            own_url: None,
+            metadata_max: 16_384,
         },
         ops: OpsConfig { token: None, address: None },
         log: LogConfig { level: LogLevel::Debug, format: LogFormat::Text },
@@ -84,6 +93,22 @@ fn defaults() {
         args::table().get_arguments().map(|a| (spelling::variable(a.get_id().as_str()), "")).collect();
     let empty: Vec<(&str, &str)> = empty.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     assert_eq!(config(&[], &empty), want, "empty variables count as unset");
+}
+
+#[test]
+fn peers_are_named_by_urls_whose_credentials_are_not_shown() {
+    let read = config(
+        &["--eureka_peer_url=http://u:hush@A:8761/eureka", "--eureka_peer_url=http://a:8761/eureka/"],
+        &[("A8_EUREKA_PEER_URL", "https://b/eureka/v2/,http://c/")],
+    );
+    let shown: Vec<_> = read.peers.urls.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["https://b/eureka/v2/", "http://c/", "http://a:8761/eureka/"]);
+    assert!(read.peers.urls[2].authorization().is_some());
+    assert_eq!(read.warnings.len(), 2, "{:?}", read.warnings);
+    assert!(!format!("{read:?}").contains("hush"), "{read:?}");
+    assert!(read.given.iter().any(|given| given.contains("http://***@A:8761/eureka")), "{:?}", read.given);
+    let lonely = config(&["--eureka_app=SHOP"], &[]);
+    assert!(lonely.warnings[0].contains("--eureka_peer_url"), "{:?}", lonely.warnings);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::duration::{self, NoDuration};
 use crate::api::{BadCidr, Cidr};
 use crate::auth::Mode;
-use crate::model::Secret;
+use crate::model::{Namespace, Secret, ServiceName};
+use crate::outbound::{BaseUrl, NoBaseUrl};
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// What a reader would have taken; continues the words "is ..., want".
@@ -160,6 +161,21 @@ pub(super) fn store(text: &str) -> Result<StoreName, Wanted> {
         "redis" => Ok(StoreName::Redis),
         _ => Err(Wanted::new("one of inmem, redis")),
     }
+}
+
+/// A URL of a server, blanks around it allowed.
+pub(super) fn base_url(text: &str) -> Result<BaseUrl, Wanted> {
+    text.parse().map_err(|NoBaseUrl| Wanted::new(NoBaseUrl::WANTED))
+}
+
+/// A namespace.
+pub(super) fn namespace(text: &str) -> Result<Namespace, Wanted> {
+    text.parse().map_err(|_| Wanted::new(format!("a text of 1 to {} bytes", Namespace::MAX)))
+}
+
+/// The name of a service.
+pub(super) fn service_name(text: &str) -> Result<ServiceName, Wanted> {
+    text.parse().map_err(|_| Wanted::new(format!("a text of 1 to {} bytes", ServiceName::MAX)))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::chunk::Chunk;
 use super::gzip::Member;
 use super::rendition::{Press, push_between};
-use super::{Directory, Encoding, Snapshot};
+use super::{Directory, Encoding, Revision, Snapshot};
 use crate::model::Instance;
 use crate::wire::encoded::quoted;
 use crate::wire::eureka::{Format, ListHead, hash_code};
@@ -110,7 +110,9 @@ impl Directory {
             Wanted::Changes => match self.delta(&press) {
                 Ok(delta) => return delta,
                 // Who applies all of it as a delta ends with all of it, or sees by the hash that more is gone.
-                Err(snapshot) => return all(press, &snapshot, version_of(&snapshot)),
+                Err(snapshot) => {
+                    return all(press, &snapshot, version_of(snapshot.revision, snapshot.revision));
+                }
             },
             Wanted::All | Wanted::Application(_) | Wanted::Vip(_) | Wanted::SecureVip(_) => {
                 self.snapshot.load_full()
@@ -127,9 +129,10 @@ impl Directory {
     }
 }
 
-/// `versions__delta` of a delta: rises with each change, and is never that of another kind of list.
-pub(super) fn version_of(snapshot: &Snapshot) -> i64 {
-    i64::try_from(snapshot.revision).unwrap_or(i64::MAX - 2) + 2
+/// `versions__delta` of the delta after one revision up to another: rises when a change comes and when one is
+/// forgotten, and is never that of another kind of list.
+pub(super) fn version_of(upto: Revision, after: Revision) -> i64 {
+    i64::try_from(upto.saturating_add(after)).unwrap_or(i64::MAX - 2).saturating_add(2)
 }
 
 fn all(press: Press, snapshot: &Snapshot, version: i64) -> Applications {

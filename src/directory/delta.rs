@@ -88,7 +88,7 @@ impl Directory {
             }
             assembly.push(&entry.instance, &entry.text);
         }
-        let document = assembly.into_list(version_of(&snapshot), hash_code(&snapshot.counts));
+        let document = assembly.into_list(version_of(window.upto, window.after), hash_code(&snapshot.counts));
         kept.document = Some((window, now, document.clone()));
         Ok(document)
     }

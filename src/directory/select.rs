@@ -122,6 +122,8 @@ impl Criteria {
         let is_shown = match self.shown {
             Shown::Listed => row.layout.is_listed,
             Shown::All => true,
+            // A word of the client's own is UNKNOWN, and not shown as that.
+            Shown::Only(Status::Unknown) => row.layout.status == Status::Unknown && !row.layout.is_listed,
             Shown::Only(status) => row.layout.status == status,
             Shown::Nothing => false,
         };

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Registry;
 use crate::model::{Instance, Namespace, Status, Timestamp, Update};
 
 /// Sends clients' writes on to other servers.
@@ -14,6 +15,21 @@ pub trait Forward: Send + Sync + fmt::Debug {
 
     /// Takes a write over, at once and without waiting.
     fn offer(&self, write: Forwarded);
+}
+
+/// Knows the servers that writes are sent on to.
+pub trait Replicas: Send + Sync + fmt::Debug {
+    /// All of them, as they are now.
+    fn replicas(&self) -> Vec<Replica>;
+}
+
+/// A server that writes are sent on to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Where it is, without credentials.
+    pub url: String,
+    /// Whether it took what it was last sent.
+    pub is_available: bool,
 }
 
 /// A client's write.
@@ -48,6 +64,15 @@ pub enum Forwarded {
 // === impl Forwarded ===
 
 impl Forwarded {
+    /// Whom it is about, as it is after the write.
+    #[must_use]
+    pub fn instance(&self) -> &Arc<Instance> {
+        match self {
+            Self::Register(instance) | Self::Renew(instance) | Self::Deregister(instance) => instance,
+            Self::Override { instance, .. } | Self::ClearOverride { instance, .. } => instance,
+        }
+    }
+
     /// What a change of an instance says to others; `instance` is as it is after it.
     #[must_use]
     pub fn of_update(instance: &Arc<Instance>, update: &Update) -> Self {
@@ -65,5 +90,18 @@ impl Forwarded {
             }
             Update::Metadata { .. } => Self::Register(instance),
         }
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Whether what a peer calls `id` in this application is an instance of ours by the Amalgam8 API, which
+    /// we told the peer. Such a one is not to be registered a second time.
+    #[must_use]
+    pub fn has_told_of(&self, namespace: &Namespace, application: &str, id: &str) -> bool {
+        self.directory(namespace).get(id).is_some_and(|instance| {
+            instance.document.is_none() && instance.service.as_str().eq_ignore_ascii_case(application)
+        })
     }
 }

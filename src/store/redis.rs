@@ -136,9 +136,11 @@ impl RedisStore {
     ) -> (Self, RedisLoops) {
         let (metrics, redis_metrics) = metrics;
         let tried = CancellationToken::new();
+        let LeaseRules { strict_eureka: _, self_preservation: _, out_of_service_max } = limits.leases;
+        let leases = LeaseRules { out_of_service_max, ..LeaseRules::default() };
         let shared = Arc::new(Shared {
             address: config.address.clone(),
-            limits,
+            limits: RedisLimits { leases, ..limits },
             connection: Connection::new(config, redis_metrics.clone()),
             scripts: Scripts::default(),
             mirror: Mirror::new(clock.clone(), limits.change_log),

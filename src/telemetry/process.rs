@@ -43,6 +43,15 @@ pub struct ProcessMetrics {
     dropped: Option<DroppedLines>,
 }
 
+/// Memory, in bytes, as far as the system says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// What this process uses.
+    pub used: Option<u64>,
+    /// What the machine has.
+    pub total: Option<u64>,
+}
+
 /// A reading of `/proc/self`.
 #[derive(Debug, Default, PartialEq)]
 struct Reading {
@@ -128,6 +137,25 @@ fn counter<T: EncodeCounterValue>(
         .encode_counter(&value, None::<&Exemplar<[(&str, &str); 0], u64>>)
 }
 
+// === impl Memory ===
+
+impl Memory {
+    /// As it is now.
+    #[must_use]
+    pub fn of_system() -> Self {
+        let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Self { used: kilobytes(&status, "VmRSS:"), total: kilobytes(&machine, "MemTotal:") }
+    }
+}
+
+/// A figure of a list in `/proc`, in bytes.
+fn kilobytes(list: &str, key: &str) -> Option<u64> {
+    let line = list.lines().find_map(|line| line.strip_prefix(key))?;
+    let figure: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+    figure.checked_mul(1024)
+}
+
 // === impl Reading ===
 
 impl Reading {
@@ -146,7 +174,7 @@ impl Reading {
         let max_fds = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
         Self {
             cpu_seconds: cpu_seconds(stat),
-            resident_bytes: number("VmRSS:").map(|kilobytes| kilobytes * 1024),
+            resident_bytes: kilobytes(status, "VmRSS:"),
             threads: number("Threads:"),
             open_fds: None,
             max_fds: max_fds.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()),

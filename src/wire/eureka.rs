@@ -208,3 +208,6 @@ pub fn hash_code(counts: &[usize; 5]) -> String {
     by_name.sort_unstable_by_key(|(status, _)| status.as_str());
     by_name.into_iter().map(|(status, count)| format!("{status}_{count}_")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,27 +2,30 @@
 //!
 //! Its names and meanings never change within one version. Members that a newer build of the same
 //! version has added are kept and written back, so that an older build in between loses nothing; a
-//! newer version is refused. What came by the Eureka API has its document along. Times and lengths are in milliseconds.
+//! newer version is refused. Times and lengths are in milliseconds.
 //! Never: the times of a lease; those are not part of what is registered.
-
-mod document;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::model::{Action, Endpoint, Instance, InstanceId, Invalid, Metadata, Status, Timestamp};
-use document::DocumentRecord;
+use crate::model::{
+    Action, DataCenter, Document, Endpoint, Instance, InstanceId, Invalid, Metadata, Port, Status, Timestamp,
+};
 
 /// The version that this build writes, and the highest that it reads.
 pub const VERSION: u32 = 1;
 
 /// Most metadata that a record may hold, in bytes; more than any API takes.
 const METADATA_MAX: usize = 64 * 1024;
+
+/// The word for [`Action::Modified`].
+const MODIFIED: &str = "MODIFIED";
 
 /// An instance, and what a newer build said about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,8 +59,8 @@ pub enum RecordError {
     Invalid(#[from] Invalid),
 }
 
-/// Version 1. `md` is absent without metadata and `null` when the metadata is `null`; the times `dirty` and `upd`
-/// are absent when they are those of `reg`.
+/// Version 1. `md` is absent without metadata and `null` when the metadata is `null`. Absent stamps `dirty` and
+/// `upd` are the time of registration, an absent `act` is the first registration.
 #[derive(Serialize, Deserialize)]
 struct Version1<'a> {
     v: u32,
@@ -75,21 +78,59 @@ struct Version1<'a> {
     md: Option<Cow<'a, RawValue>>,
     ttl: u64,
     reg: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ovr: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    ov: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dirty: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     upd: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     up: Option<u64>,
-    /// Whether the last change was one of status and not a registration.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    modified: bool,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    eureka: Option<DocumentRecord<'a>>,
+    act: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    eureka: Option<Document1<'a>>,
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
+}
+
+/// What came by the Eureka API, in version 1. A port is its number and whether it serves.
+#[derive(Serialize, Deserialize)]
+struct Document1<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    host: Cow<'a, str>,
+    #[serde(borrow)]
+    ip: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    grp: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    sid: Option<Cow<'a, str>>,
+    port: (u16, bool),
+    sport: (u16, bool),
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    home: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    page: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    health: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    shealth: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    vip: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    svip: Option<Cow<'a, str>>,
+    country: i32,
+    #[serde(borrow)]
+    dc: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "<[_]>::is_empty")]
+    cloud: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    every: u32,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    asg: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    word: Option<Cow<'a, str>>,
 }
 
 /// All that every version has.
@@ -148,7 +189,7 @@ impl Record {
             action,
             document,
         } = &self.instance;
-        let unlike_registered = |at: &Timestamp| (at != registered_at).then(|| at.as_millis());
+        let other_than_registered = |time: &Timestamp| (time != registered_at).then(|| time.as_millis());
         let record = Version1 {
             v: VERSION,
             id: id.as_str().into(),
@@ -159,15 +200,15 @@ impl Record {
             md: metadata.as_ref().map(raw),
             ttl: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
             reg: registered_at.as_millis(),
-            ovr: overridden.map(|status| status.as_str().into()),
-            dirty: unlike_registered(dirty_at),
-            upd: unlike_registered(updated_at),
+            ov: overridden.map(|status| status.as_str().into()),
+            dirty: other_than_registered(dirty_at),
+            upd: other_than_registered(updated_at),
             up: up_since.map(Timestamp::as_millis),
-            modified: match action {
-                Action::Added => false,
-                Action::Modified => true,
+            act: match action {
+                Action::Added => None,
+                Action::Modified => Some(MODIFIED.into()),
             },
-            eureka: document.as_deref().map(DocumentRecord::of),
+            eureka: document.as_deref().map(Document1::from),
             unknown: self.unknown.clone(),
         };
         serde_json::to_vec(&record).expect("texts, numbers and JSON are always written")
@@ -177,24 +218,8 @@ impl Record {
 impl TryFrom<Version1<'_>> for Record {
     type Error = RecordError;
     fn try_from(record: Version1<'_>) -> Result<Self, RecordError> {
-        let Version1 {
-            v: _,
-            id,
-            svc,
-            ep: (kind, value),
-            st,
-            tags,
-            md,
-            ttl,
-            reg,
-            ovr,
-            dirty,
-            upd,
-            up,
-            modified,
-            eureka,
-            unknown,
-        } = record;
+        let Version1 { v: _, id, svc, ep: (kind, value), st, tags, md, ttl, reg, .. } = record;
+        let Version1 { ov, dirty, upd, up, act, eureka, unknown, .. } = record;
         if id.is_empty() {
             return Err(RecordError::IdMissing);
         }
@@ -207,14 +232,93 @@ impl TryFrom<Version1<'_>> for Record {
             metadata: md.map(|json| Metadata::from_json(json.get(), METADATA_MAX)).transpose()?,
             ttl: Duration::from_millis(ttl),
             registered_at: Timestamp::from_millis(reg),
-            overridden: ovr.map(|word| status(&word)).transpose()?,
+            overridden: ov.map(|word| status(&word)).transpose()?,
             dirty_at: Timestamp::from_millis(dirty.unwrap_or(reg)),
             updated_at: Timestamp::from_millis(upd.unwrap_or(reg)),
             up_since: up.map(Timestamp::from_millis),
-            action: if modified { Action::Modified } else { Action::Added },
-            document: eureka.map(DocumentRecord::into_document),
+            // A kind of change that this build does not know is a change.
+            action: if act.is_some() { Action::Modified } else { Action::Added },
+            document: eureka.map(|document| Arc::new(document.into())),
         };
         Ok(Self { instance, unknown })
+    }
+}
+
+impl<'a> From<&'a Document> for Document1<'a> {
+    fn from(document: &'a Document) -> Self {
+        let Document {
+            instance_id,
+            host_name,
+            ip_addr,
+            app_group,
+            sid,
+            port,
+            secure_port,
+            home_page_url,
+            status_page_url,
+            health_check_url,
+            secure_health_check_url,
+            vip_address,
+            secure_vip_address,
+            country_id,
+            data_center: DataCenter { name, metadata },
+            renewal_interval_secs,
+            asg_name,
+            status_text,
+        } = document;
+        let text = |text: &'a Option<Box<str>>| text.as_deref().map(Cow::Borrowed);
+        Self {
+            id: text(instance_id),
+            host: (&**host_name).into(),
+            ip: (&**ip_addr).into(),
+            grp: text(app_group),
+            sid: text(sid),
+            port: (port.number, port.is_enabled),
+            sport: (secure_port.number, secure_port.is_enabled),
+            home: text(home_page_url),
+            page: text(status_page_url),
+            health: text(health_check_url),
+            shealth: text(secure_health_check_url),
+            vip: text(vip_address),
+            svip: text(secure_vip_address),
+            country: *country_id,
+            dc: (&**name).into(),
+            cloud: metadata.iter().map(|(key, value)| ((&**key).into(), (&**value).into())).collect(),
+            every: *renewal_interval_secs,
+            asg: text(asg_name),
+            word: text(status_text),
+        }
+    }
+}
+
+impl From<Document1<'_>> for Document {
+    fn from(document: Document1<'_>) -> Self {
+        let text = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into());
+        let port = |(number, is_enabled)| Port { number, is_enabled };
+        let cloud = document.cloud.into_iter();
+        Self {
+            instance_id: text(document.id),
+            host_name: document.host.into(),
+            ip_addr: document.ip.into(),
+            app_group: text(document.grp),
+            sid: text(document.sid),
+            port: port(document.port),
+            secure_port: port(document.sport),
+            home_page_url: text(document.home),
+            status_page_url: text(document.page),
+            health_check_url: text(document.health),
+            secure_health_check_url: text(document.shealth),
+            vip_address: text(document.vip),
+            secure_vip_address: text(document.svip),
+            country_id: document.country,
+            data_center: DataCenter {
+                name: document.dc.into(),
+                metadata: cloud.map(|(key, value)| (key.into(), value.into())).collect(),
+            },
+            renewal_interval_secs: document.every,
+            asg_name: text(document.asg),
+            status_text: text(document.word),
+        }
     }
 }
 
@@ -237,10 +341,8 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, RawValu
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::model::{DataCenter, Document, EndpointType, Port};
+    use crate::model::EndpointType;
 
     const FULL: &str = r#"{"v":1,"id":"c98a600570f3c50b","svc":"a","ep":["http","x"],"st":"OUT_OF_SERVICE","tags":["t",""],"md":{"k":[1,null]},"ttl":30000,"reg":1767225600123}"#;
 
@@ -258,35 +360,8 @@ mod tests {
             dirty_at: Timestamp::from_millis(1_767_225_600_123),
             updated_at: Timestamp::from_millis(1_767_225_600_123),
             up_since: None,
-            action: Action::Added,
+            action: crate::model::Action::Added,
             document: None,
-        }
-    }
-
-    fn full_document() -> Document {
-        let said = |text: &str| Some(text.into());
-        Document {
-            instance_id: said("host:app:80"),
-            host_name: "host".into(),
-            ip_addr: "10.0.0.1".into(),
-            app_group: said("GROUP"),
-            sid: said("sid"),
-            port: Port { number: 80, is_enabled: false },
-            secure_port: Port { number: 443, is_enabled: true },
-            home_page_url: said("http://h/"),
-            status_page_url: said("http://h/info"),
-            health_check_url: said("http://h/health"),
-            secure_health_check_url: said("https://h/health"),
-            vip_address: said("a,b"),
-            secure_vip_address: said("\"\\\n"),
-            country_id: -3,
-            data_center: DataCenter {
-                name: "Amazon".into(),
-                metadata: [("instance-id".into(), "i-1".into()), ("é".into(), "".into())].into(),
-            },
-            renewal_interval_secs: 5,
-            asg_name: said("asg"),
-            status_text: said("ASLEEP"),
         }
     }
 
@@ -316,11 +391,58 @@ mod tests {
         odd(|i| i.id = InstanceId::from_text("APP:höst:80 \"\\\n"));
         odd(|i| i.tags = [].into());
         odd(|i| i.ttl = Duration::from_millis(1500));
-        odd(|i| (i.overridden, i.action) = (Some(Status::Unknown), Action::Modified));
-        odd(|i| (i.dirty_at, i.updated_at) = (Timestamp::from_millis(0), Timestamp::from_millis(7)));
-        odd(|i| i.up_since = Some(Timestamp::from_millis(9)));
-        odd(|i| i.document = Some(Arc::new(Document::of_host("h", "1.2.3.4"))));
-        odd(|i| i.document = Some(Arc::new(full_document())));
+        odd(|i| i.overridden = Some(Status::OutOfService));
+        odd(|i| i.overridden = Some(Status::Down));
+        odd(|i| i.dirty_at = Timestamp::from_millis(5));
+        odd(|i| i.updated_at = Timestamp::from_millis(1_767_225_600_124));
+        odd(|i| i.up_since = Some(Timestamp::from_millis(0)));
+        odd(|i| i.action = Action::Modified);
+        odd(|i| i.document = Some(Document::of_host("h\n\"", "::1").into()));
+        odd(|i| i.document = Some(document().into()));
+    }
+
+    /// Nothing in it is as it would be by default.
+    fn document() -> Document {
+        let text = |text: &str| Some(text.into());
+        Document {
+            instance_id: text("pay-1"),
+            host_name: "h".into(),
+            ip_addr: "10.0.0.1".into(),
+            app_group: text("SHOP"),
+            sid: text("s-1"),
+            port: Port { number: 0, is_enabled: false },
+            secure_port: Port { number: 65535, is_enabled: true },
+            home_page_url: text("http://h/"),
+            status_page_url: text("http://h/info"),
+            health_check_url: text("http://h/health"),
+            secure_health_check_url: text("https://h/health"),
+            vip_address: text("a,b"),
+            secure_vip_address: text(""),
+            country_id: -1,
+            data_center: DataCenter {
+                name: "Amazon".into(),
+                metadata: [("instance-id".into(), "i-1".into()), ("".into(), "\u{0}".into())].into(),
+            },
+            renewal_interval_secs: u32::MAX,
+            asg_name: text("asg"),
+            status_text: text("WARMING"),
+        }
+    }
+
+    #[test]
+    fn the_form_of_the_eureka_part_stays() {
+        const FORM: &str = r#"{"v":1,"id":"c98a600570f3c50b","svc":"a","ep":["http","x"],"st":"OUT_OF_SERVICE","tags":["t",""],"md":{"k":[1,null]},"ttl":30000,"reg":1767225600123,"ov":"OUT_OF_SERVICE","dirty":1,"upd":2,"up":3,"act":"MODIFIED","eureka":{"id":"pay-1","host":"h","ip":"10.0.0.1","grp":"SHOP","sid":"s-1","port":[0,false],"sport":[65535,true],"home":"http://h/","page":"http://h/info","health":"http://h/health","shealth":"https://h/health","vip":"a,b","svip":"","country":-1,"dc":"Amazon","cloud":[["instance-id","i-1"],["","\u0000"]],"every":4294967295,"asg":"asg","word":"WARMING"}}"#;
+        let instance = Instance {
+            overridden: Some(Status::OutOfService),
+            dirty_at: Timestamp::from_millis(1),
+            updated_at: Timestamp::from_millis(2),
+            up_since: Some(Timestamp::from_millis(3)),
+            action: Action::Modified,
+            document: Some(document().into()),
+            ..instance()
+        };
+        assert_eq!(text(&Record::of(instance.clone())), FORM);
+        assert_eq!(Record::from_json(FORM.as_bytes()), Ok(Record::of(instance)));
     }
 
     #[test]

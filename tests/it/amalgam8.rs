@@ -269,7 +269,11 @@ fn head_and_options_work_on_every_route() {
     let client = daemon.client();
     client.register(&instance("web", "10.0.0.1:80"));
     for route in Route::ALL.into_iter().filter(|route| *route != Route::Nowhere) {
-        let path = route.pattern().replace("{id}", "a514120dc1beb9aa").replace("{name}", "web");
+        let path = ["{name}", "{app}", "{vip}", "{asg}"]
+            .iter()
+            .fold(route.pattern().replace("{id}", "a514120dc1beb9aa"), |path, parameter| {
+                path.replace(parameter, "web")
+            });
         let options = client.send(&format!("OPTIONS {path}"), "");
         assert_eq!((options.status, options.header("allow")), (204, route.allow()), "{path}");
         let mut connection = client.connect();

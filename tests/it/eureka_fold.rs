@@ -40,10 +40,13 @@ enum Step {
 #[derive(Debug)]
 struct Follower {
     format: Format,
-    known: Option<BTreeMap<(String, String), Value>>,
+    known: Option<BTreeMap<Key, Value>>,
     epoch: u64,
     polled: tokio::time::Instant,
 }
+
+/// Application and id.
+type Key = (String, String);
 
 struct World {
     store: Arc<MemoryStore>,
@@ -129,11 +132,7 @@ impl Follower {
 }
 
 /// The instances of a list by application and id, and its hash.
-fn read(
-    directory: &Directory,
-    wanted: Wanted<'_>,
-    format: Format,
-) -> (Vec<((String, String), Value)>, String) {
+fn read(directory: &Directory, wanted: Wanted<'_>, format: Format) -> (Vec<(Key, Value)>, String) {
     let applications = directory.applications(wanted, format);
     let len = applications.len();
     let pages = applications.render(Encoding::Identity);
@@ -166,7 +165,7 @@ fn shown(mut instance: Value) -> Value {
     instance
 }
 
-fn hash_of(known: &BTreeMap<(String, String), Value>) -> String {
+fn hash_of(known: &BTreeMap<Key, Value>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in known.values() {
         *counts.entry(instance["status"].as_str().expect("a status")).or_default() += 1;

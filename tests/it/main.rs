@@ -3,11 +3,13 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod amalgam8;
-mod eureka_fold;
+mod dashboard;
 mod eureka;
+mod eureka_fold;
 mod hostile;
 mod leases;
 mod limits;
+mod peers;
 mod process;
 mod readme;
 mod redis;

@@ -10,6 +10,7 @@ pub(crate) mod peer;
 pub(crate) mod redis;
 pub(crate) mod tls;
 pub(crate) mod token;
+pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};
 

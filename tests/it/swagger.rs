@@ -31,7 +31,13 @@ fn every_route_is_described_and_every_described_path_is_a_route() {
         // OPTIONS is the same everywhere and told once, in the introduction.
         .map(|route| {
             let methods = route.allow().split(", ").filter(|method| *method != "OPTIONS").map(Into::into);
-            (route.pattern().to_owned(), methods.collect())
+            (route.pattern().to_owned(), methods.collect::<BTreeSet<String>>())
+        })
+        // The Eureka API stands below another root too; other roots are told of in the introduction.
+        .flat_map(|(path, methods)| {
+            let twin =
+                path.strip_prefix("/eureka/v2/").map(|rest| format!("/api/eureka/{{token}}/v2/{rest}"));
+            twin.into_iter().chain([path]).map(move |path| (path, methods.clone()))
         })
         .collect();
     assert_eq!(described(), routed);

@@ -17,6 +17,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("directory", &["model", "wire"]),
     ("store", &["model", "wire", "directory", "telemetry"]),
     ("registry", &["model", "directory", "store"]),
+    ("outbound", &[]),
+    ("peers", &["model", "wire", "directory", "registry", "outbound", "telemetry"]),
     ("api", &["model", "wire", "auth", "directory", "registry", "telemetry", "listener"]),
 ];
 

@@ -171,8 +171,14 @@ mod tests {
 
     #[test]
     fn other_documents_are_refused() {
-        for json in ["", "[]", "{}", r#"{"applications":[]}"#, r#"{"applications":{"application":5}}"#,
-            r#"{"applications":{"application":[{"instance":[null]}]}}"#] {
+        for json in [
+            "",
+            "[]",
+            "{}",
+            r#"{"applications":[]}"#,
+            r#"{"applications":{"application":5}}"#,
+            r#"{"applications":{"application":[{"instance":[null]}]}}"#,
+        ] {
             assert!(ApplicationsBody::from_json(json.as_bytes()).is_err(), "{json}");
         }
     }

@@ -67,7 +67,11 @@ fn push_full(to: &mut Vec<u8>, format: Format, shown: &Shown<'_>) -> usize {
     }
     push_optional(to, br#","vipAddress":"#, shown.vip_address);
     push_optional(to, br#","secureVipAddress":"#, shown.secure_vip_address);
-    push_number(to, br#","isCoordinatingDiscoveryServer":"false","lastUpdatedTimestamp":""#, shown.updated_at);
+    push_number(
+        to,
+        br#","isCoordinatingDiscoveryServer":"false","lastUpdatedTimestamp":""#,
+        shown.updated_at,
+    );
     push_number(to, br#"","lastDirtyTimestamp":""#, shown.dirty_at);
     to.extend_from_slice(br#"","actionType":""#);
     to.extend_from_slice(shown.action.as_bytes());
@@ -109,8 +113,7 @@ fn push_compact(to: &mut Vec<u8>, shown: &Shown<'_>) {
 
 fn push_port(to: &mut Vec<u8>, port: Port) {
     push_number(to, br#"{"$":"#, port.number.into());
-    let enabled: &[u8] =
-        if port.is_enabled { br#","@enabled":"true"}"# } else { br#","@enabled":"false"}"# };
+    let enabled: &[u8] = if port.is_enabled { br#","@enabled":"true"}"# } else { br#","@enabled":"false"}"# };
     to.extend_from_slice(enabled);
 }
 

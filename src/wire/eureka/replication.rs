@@ -29,7 +29,7 @@ pub struct BatchItem {
     pub id: String,
     /// `lastDirtyTimestamp`
     pub dirty_at: Option<Timestamp>,
-    /// `status`; a word that is none of the five is [`Status::Unknown`].
+    /// `status`; none when the word is none of the five.
     pub status: Option<Status>,
     /// `overriddenStatus`, likewise.
     pub overridden: Option<Status>,
@@ -229,7 +229,7 @@ impl TryFrom<ItemMembers<'_>> for BatchItem {
         let named = |given, field| Ok(text(given, field)?.map(String::from).unwrap_or_default());
         let status_of = |given, field| -> Result<_, Unreadable> {
             let word = text(given, field)?;
-            Ok(word.map(|word| Status::from_eureka(word.trim()).unwrap_or(Status::Unknown)))
+            Ok(word.and_then(|word| Status::from_eureka(word.trim())))
         };
         let unknown = action.wrong("action", "one of the five actions");
         let action = match &action {
@@ -246,7 +246,7 @@ impl TryFrom<ItemMembers<'_>> for BatchItem {
         Ok(Self {
             application: named(application, "appName")?,
             id: named(id, "id")?,
-            dirty_at: time(dirty_at, "lastDirtyTimestamp")?,
+            dirty_at: time(&dirty_at, "lastDirtyTimestamp")?,
             status: status_of(status, "status")?,
             overridden: status_of(overridden, "overriddenStatus")?,
             instance: instance.map(|members| members.judge(Dialect::Netflix)).transpose()?,

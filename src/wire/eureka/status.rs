@@ -21,6 +21,8 @@ pub struct StatusDocument<'a> {
     pub memory_used: u64,
     /// `server-uptime`
     pub uptime: Duration,
+    /// What else there is to say in general: names, which are XML names, and values.
+    pub more: &'a [(&'a str, &'a str)],
     /// Addresses of all peers.
     pub peers: &'a [&'a str],
     /// Addresses of those that are available.
@@ -86,19 +88,25 @@ impl StatusDocument<'_> {
         to
     }
 
-    fn general(&self) -> [(&'static str, String); 5] {
+    /// Names and values of what there is to say in general.
+    #[must_use]
+    pub fn general(&self) -> Vec<(&str, String)> {
         const MEBIBYTE: u64 = 1 << 20;
         let percent = u128::from(self.memory_used) * 100 / u128::from(self.memory_total.max(1));
-        [
+        let usual = [
             ("environment", self.environment.into()),
             ("num-of-cpus", self.cpus.to_string()),
             ("total-avail-memory", format!("{}mb", self.memory_total / MEBIBYTE)),
             ("current-memory-usage", format!("{}mb ({percent}%)", self.memory_used / MEBIBYTE)),
             ("server-uptime", uptime(self.uptime)),
-        ]
+        ];
+        let more = self.more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        usual.into_iter().chain(more).collect()
     }
 
-    fn replicas(&self) -> [(&'static str, String); 3] {
+    /// Names and values of what there is to say of peers.
+    #[must_use]
+    pub fn replicas(&self) -> [(&'static str, String); 3] {
         let each_closed = |urls: &[&str]| urls.iter().flat_map(|url| [*url, ","]).collect();
         [
             ("registered-replicas", self.peers.join(", ")),
@@ -142,6 +150,7 @@ mod tests {
             memory_total: 512 << 20,
             memory_used: 128 << 20,
             uptime: Duration::from_secs(26 * 3600 + 35 * 60 + 59),
+            more: &[("self-preservation", "false")],
             peers: &["http://peer2:8761/eureka/", "http://peer3:8761/eureka/"],
             available: &["http://peer2:8761/eureka/"],
             unavailable: &["http://peer3:8761/eureka/"],
@@ -160,6 +169,7 @@ mod tests {
     <total-avail-memory>512mb</total-avail-memory>
     <current-memory-usage>128mb (25%)</current-memory-usage>
     <server-uptime>1 day 02:35</server-uptime>
+    <self-preservation>false</self-preservation>
   </generalStats>
   <applicationStats>
     <registered-replicas>http://peer2:8761/eureka/, http://peer3:8761/eureka/</registered-replicas>
@@ -173,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_document_in_json() {
-        let want = r#"{"generalStats":{"environment":"test","num-of-cpus":"4","total-avail-memory":"512mb","current-memory-usage":"128mb (25%)","server-uptime":"1 day 02:35"},"applicationStats":{"registered-replicas":"http://peer2:8761/eureka/, http://peer3:8761/eureka/","available-replicas":"http://peer2:8761/eureka/,","unavailable-replicas":"http://peer3:8761/eureka/,"}}"#;
+        let want = r#"{"generalStats":{"environment":"test","num-of-cpus":"4","total-avail-memory":"512mb","current-memory-usage":"128mb (25%)","server-uptime":"1 day 02:35","self-preservation":"false"},"applicationStats":{"registered-replicas":"http://peer2:8761/eureka/, http://peer3:8761/eureka/","available-replicas":"http://peer2:8761/eureka/,","unavailable-replicas":"http://peer3:8761/eureka/,"}}"#;
         let document = StatusDocument { is_healthy: None, ..document() };
         assert_eq!(String::from_utf8(document.to_json()).unwrap(), want);
     }

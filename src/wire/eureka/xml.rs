@@ -100,7 +100,8 @@ fn push_data_center(writer: &mut Writer<'_>, format: Format, shown: &Shown<'_>) 
     let (class, name, entries) = shown.data_center(format);
     writer.open_of_class("dataCenterInfo", class);
     writer.element("name", name);
-    let is_shown = |key: &str| !key.is_empty() && (format != Format::XmlCompact || COMPACT_KEYS.contains(&key));
+    let is_shown =
+        |key: &str| !key.is_empty() && (format != Format::XmlCompact || COMPACT_KEYS.contains(&key));
     let mut entries = entries.iter().filter(|(key, _)| is_shown(key)).peekable();
     if entries.peek().is_some() {
         writer.open("metadata");
@@ -187,8 +188,13 @@ fn push_text(to: &mut Vec<u8>, text: &str) {
     // Without a way out in the middle, this is done many bytes at a time. Characters that XML 1.0 cannot
     // hold begin with 0xEF when they are not controls.
     let is_odd = |any, byte| {
-        any | (byte < b' ') | (byte == b'&') | (byte == b'<') | (byte == b'>') | (byte == b'"')
-            | (byte == b'\'') | (byte == 0xef)
+        any | (byte < b' ')
+            | (byte == b'&')
+            | (byte == b'<')
+            | (byte == b'>')
+            | (byte == b'"')
+            | (byte == b'\'')
+            | (byte == 0xef)
     };
     if !text.bytes().fold(false, is_odd) {
         to.extend_from_slice(text.as_bytes());

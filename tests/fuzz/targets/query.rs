@@ -12,9 +12,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use a8registry::api::query::{self, BadSelection};
-use a8registry::directory::{LeaseRules, Cause, Directory, Encoding, LogLimits, Selector, Shown};
+use a8registry::directory::{Directory, Encoding, LeaseRules, LogLimits, Selector, Shown};
 use a8registry::model::{
-    Clock, Endpoint, EndpointType, Metadata, Registration, ServiceName, Status, Timestamp,
+    Clock, Endpoint, EndpointType, Metadata, Origin, Registration, ServiceName, Status, Timestamp,
 };
 use flate2::read::GzDecoder;
 use libfuzzer_sys::fuzz_target;
@@ -108,7 +108,7 @@ impl World {
         for nth in 0..INSTANCES {
             let instance =
                 registration(nth).grant(Duration::from_secs(60 * (nth as u64 % 7)), Timestamp::default());
-            directory.place(&Arc::new(instance), None, Cause::Client).expect("there is room");
+            directory.place(&instance, None, Origin::Client).expect("there is room");
         }
         let all = Selector { shown: Shown::All, ..Selector::default() };
         let frames = directory.select(&all).render("[".into(), "]".into(), Encoding::Identity);

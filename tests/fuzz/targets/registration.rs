@@ -12,8 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use a8registry::directory::{LeaseRules, Encoding, LogLimits, Selector, Shown, Tag};
-use a8registry::model::{Clock, Metadata, Namespace, Registration, Status, TtlLimits};
+use a8registry::directory::{Encoding, LeaseRules, LogLimits, Selector, Shown, Tag};
+use a8registry::model::{Clock, Metadata, Namespace, Origin, Registration, Status, TtlLimits};
 use a8registry::registry::{Granted, Registry};
 use a8registry::store::memory::{MemoryConfig, MemoryStore};
 use a8registry::store::{StoreError, StoreMetrics};
@@ -139,7 +139,7 @@ impl World {
     }
 
     fn grant(&self, asked: Registration) -> Result<Granted, StoreError> {
-        self.registry.register(&self.namespace, asked).now_or_never().expect("memory answers at once")
+        self.registry.register(&self.namespace, asked, Origin::Client).now_or_never().expect("memory answers at once")
     }
 
     fn tag(&self) -> Tag {
@@ -291,7 +291,7 @@ impl<'de> Deserialize<'de> for Members {
 
 impl Asked {
     fn of(read: &Registration) -> Self {
-        let Registration { service, endpoint, status, tags, metadata: _, ttl } = read;
+        let Registration { service, endpoint, status, tags, metadata: _, ttl, eureka: _ } = read;
         Self {
             service: service.as_str().to_owned(),
             endpoint: (endpoint.kind().as_str().to_owned(), endpoint.value().to_owned()),

@@ -96,7 +96,7 @@ impl InstanceMembers<'_> {
     pub(in crate::wire::eureka) fn judge(self, dialect: Dialect) -> Result<RegistrationBody, Unreadable> {
         let text = |given, field| scalar_text(given, field, dialect);
         let lease = self.lease.members("leaseInfo")?.unwrap_or_default();
-        let whole = |given, field| whole(given, field, dialect);
+        let whole = |given: &Given<'_>, field| whole(given, field, dialect);
         Ok(RegistrationBody {
             instance_id: text(self.instance_id, "instanceId")?,
             host_name: text(self.host_name, "hostName")?,
@@ -112,14 +112,14 @@ impl InstanceMembers<'_> {
             secure_health_check_url: text(self.secure_health_check_url, "secureHealthCheckUrl")?,
             vip_address: text(self.vip_address, "vipAddress")?,
             secure_vip_address: text(self.secure_vip_address, "secureVipAddress")?,
-            country_id: whole(self.country_id, "countryId")?,
+            country_id: whole(&self.country_id, "countryId")?,
             data_center: data_center(self.data_center, dialect)?,
             status: text(self.status, "status")?,
             overridden: text(self.overridden, "overriddenStatus")?,
-            renewal_interval_secs: whole(lease.renewal_interval_secs, "leaseInfo.renewalIntervalInSecs")?,
-            duration_secs: whole(lease.duration_secs, "leaseInfo.durationInSecs")?,
+            renewal_interval_secs: whole(&lease.renewal_interval_secs, "leaseInfo.renewalIntervalInSecs")?,
+            duration_secs: whole(&lease.duration_secs, "leaseInfo.durationInSecs")?,
             metadata: entries(&self.metadata, "metadata", dialect)?,
-            dirty_at: time(self.dirty_at, "lastDirtyTimestamp")?,
+            dirty_at: time(&self.dirty_at, "lastDirtyTimestamp")?,
             asg_name: text(self.asg_name, "asgName")?,
             action: listed(&self.action),
         })
@@ -244,10 +244,10 @@ pub(in crate::wire::eureka) fn scalar_text(
 }
 
 /// A whole number; Netflix' server takes it as a text, too. What is beyond 64 bits is the nearest within.
-fn whole(given: Given<'_>, field: &'static str, dialect: Dialect) -> Result<Option<i64>, Unreadable> {
+fn whole(given: &Given<'_>, field: &'static str, dialect: Dialect) -> Result<Option<i64>, Unreadable> {
     const WANTED: &str = "a whole number";
     let nearest = |is_negative| if is_negative { i64::MIN } else { i64::MAX };
-    match &given {
+    match given {
         Given::Nothing | Given::Null => Ok(None),
         Given::Whole(number) => Ok(Some(i64::try_from(*number).unwrap_or(i64::MAX))),
         Given::Number(number) if number.fract() == 0.0 => {
@@ -264,7 +264,7 @@ fn whole(given: Given<'_>, field: &'static str, dialect: Dialect) -> Result<Opti
 
 /// A time in milliseconds, as a number or a text; one before 1970 is 1970.
 pub(in crate::wire::eureka) fn time(
-    given: Given<'_>,
+    given: &Given<'_>,
     field: &'static str,
 ) -> Result<Option<Timestamp>, Unreadable> {
     let millis = whole(given, field, Dialect::Netflix)?;
@@ -292,17 +292,17 @@ fn port(
     match (port.into_members(), dialect) {
         (Ok(PortMembers { number: given, is_enabled }), _) => {
             let is_enabled = flag(is_enabled, field)?;
-            Ok(Some(PortBody { number: number(given, field, dialect)?, is_enabled }))
+            Ok(Some(PortBody { number: number(&given, field, dialect)?, is_enabled }))
         }
         (Err(Given::Nothing | Given::Null), _) => Ok(None),
         (Err(given), Dialect::Netflix) => {
-            Ok(Some(PortBody { number: number(given, field, dialect)?, is_enabled: None }))
+            Ok(Some(PortBody { number: number(&given, field, dialect)?, is_enabled: None }))
         }
         (Err(given), Dialect::Amalgam8) => Err(given.wrong(field, "an object")),
     }
 }
 
-fn number(given: Given<'_>, field: &'static str, dialect: Dialect) -> Result<Number, Unreadable> {
+fn number(given: &Given<'_>, field: &'static str, dialect: Dialect) -> Result<Number, Unreadable> {
     if matches!(given, Given::Nothing | Given::Null) {
         return Ok(Number::Absent);
     }

@@ -201,8 +201,7 @@ fn ports(port: Option<PortBody>, secure_port: Option<PortBody>, dialect: Dialect
         (None, Dialect::Netflix) => default,
         (None, Dialect::Amalgam8) => NO_PORT,
         (Some(PortBody { number, is_enabled }), _) => {
-            let is_enabled =
-                is_enabled.unwrap_or(dialect == Dialect::Netflix && default.is_enabled);
+            let is_enabled = is_enabled.unwrap_or(dialect == Dialect::Netflix && default.is_enabled);
             match (number, dialect) {
                 (Number::Of(number), _) => Port { number, is_enabled },
                 (Number::Absent, Dialect::Netflix) => Port { number: default.number, is_enabled },

@@ -1,0 +1,305 @@
+//! Calls to other servers by HTTP/1.1, plain or with TLS.
+//!
+//! Each call has a bound for every wait and for the bytes of its answer, which may come compressed.
+//! Never: follows a redirect, calls a second time by itself, trusts a certificate that the system's authorities
+//! did not sign, or shows credentials.
+
+mod url;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::timeout;
+
+pub use url::{BaseUrl, NoBaseUrl, redacted};
+
+/// Calls other servers; cheap to clone, the clones share connections.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// Whose certificates are trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody's: for those who only call without TLS. Costs no look at files.
+    Nobody,
+    /// Those that the authorities of this system signed.
+    System,
+}
+
+/// What a call may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Longest wait for the head of the answer, and for each next part of its body.
+    pub quiet: Duration,
+    /// Longest time for everything.
+    pub whole: Duration,
+    /// Most bytes of the answer's body, as sent and as it is when decompressed.
+    pub bytes: usize,
+}
+
+/// An answer, complete.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, decompressed.
+    pub body: Vec<u8>,
+}
+
+/// Why a call had no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// There was no connection.
+    #[error("cannot be connected to: {0}")]
+    Unconnected(String),
+    /// The other side was silent, or slow, for too long.
+    #[error("does not answer in time")]
+    TimedOut,
+    /// The connection broke, or what came was no HTTP.
+    #[error("broke off: {0}")]
+    Broken(String),
+    /// The answer is longer than what was allowed.
+    #[error("answers with more than {max} bytes")]
+    TooLong {
+        /// [`Bounds::bytes`]
+        max: usize,
+    },
+}
+
+/// For a connection to be there, without TLS.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long a connection is kept that nobody uses: less than the 20 s after which Java's servers close it.
+const IDLE: Duration = Duration::from_secs(15);
+/// Idle connections to one server.
+const IDLE_MAX: usize = 4;
+
+/// Text that grows up to a bound.
+#[derive(Debug)]
+struct Bounded {
+    bytes: Vec<u8>,
+    max: usize,
+}
+
+/// The body of an answer as it comes.
+#[derive(Debug)]
+enum Decoder {
+    Plain(Bounded),
+    Gzip(Box<MultiGzDecoder<Bounded>>),
+}
+
+// === impl Outbound ===
+
+impl Outbound {
+    /// A caller without a connection yet. Without any authority on this system, calls with TLS fail; the log says so.
+    #[must_use]
+    pub fn new(trust: Trust) -> Self {
+        let mut roots = RootCertStore::empty();
+        if trust == Trust::System {
+            let found = rustls_native_certs::load_native_certs();
+            for error in found.errors {
+                tracing::warn!(%error, "authorities of this system cannot be read: {error}");
+            }
+            let (good, _) = roots.add_parsable_certificates(found.certs);
+            if good == 0 {
+                tracing::error!("there is no authority on this system, so no server with TLS can be called");
+            }
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the cipher suites of TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_keepalive(Some(IDLE));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(connector);
+        Self { client }
+    }
+
+    /// Calls once; any status is an answer.
+    ///
+    /// # Errors
+    /// When there is no complete answer within the bounds.
+    pub async fn call(&self, request: Request<Full<Bytes>>, bounds: Bounds) -> Result<Reply, CallError> {
+        timeout(bounds.whole, self.call_patiently(request, bounds)).await.map_err(|_| CallError::TimedOut)?
+    }
+
+    async fn call_patiently(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        bounds: Bounds,
+    ) -> Result<Reply, CallError> {
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        // A connection has its own time; what follows it begins with the request.
+        let answer = timeout(bounds.quiet + CONNECT, self.client.request(request));
+        let (head, mut body) = match answer.await {
+            Err(_) => return Err(CallError::TimedOut),
+            Ok(Err(error)) if error.is_connect() => return Err(CallError::Unconnected(innermost(&error))),
+            Ok(Err(error)) => return Err(CallError::Broken(innermost(&error))),
+            Ok(Ok(answer)) => answer.into_parts(),
+        };
+        let mut decoder = Decoder::new(&head.headers, bounds.bytes);
+        while let Some(part) = next_part(&mut body, bounds.quiet).await? {
+            decoder.push(&part)?;
+        }
+        Ok(Reply { status: head.status, headers: head.headers, body: decoder.finish()? })
+    }
+}
+
+async fn next_part(body: &mut Incoming, quiet: Duration) -> Result<Option<Bytes>, CallError> {
+    loop {
+        match timeout(quiet, body.frame()).await {
+            Err(_) => return Err(CallError::TimedOut),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(error))) => return Err(CallError::Broken(innermost(&error))),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(part) = frame.into_data() {
+                    return Ok(Some(part));
+                }
+            }
+        }
+    }
+}
+
+/// What an error says in the end; the layers around it only say that they had one.
+fn innermost(error: &dyn Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+// === impl Decoder ===
+
+impl Decoder {
+    fn new(headers: &HeaderMap, max: usize) -> Self {
+        let bounded = Bounded { bytes: Vec::new(), max };
+        let is_gzip = headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
+        if is_gzip { Self::Gzip(Box::new(MultiGzDecoder::new(bounded))) } else { Self::Plain(bounded) }
+    }
+
+    fn push(&mut self, part: &[u8]) -> Result<(), CallError> {
+        match self {
+            Self::Plain(bounded) => bounded.write_all(part).map_err(|error| bounded.failure(&error)),
+            Self::Gzip(decoder) => decoder.write_all(part).map_err(|error| decoder.get_ref().failure(&error)),
+        }
+    }
+
+    fn finish(self) -> Result<Vec<u8>, CallError> {
+        match self {
+            Self::Plain(bounded) => Ok(bounded.bytes),
+            Self::Gzip(mut decoder) => {
+                decoder.try_finish().map_err(|error| decoder.get_ref().failure(&error))?;
+                Ok(std::mem::take(&mut decoder.get_mut().bytes))
+            }
+        }
+    }
+}
+
+// === impl Bounded ===
+
+impl Bounded {
+    fn failure(&self, error: &io::Error) -> CallError {
+        match error.kind() {
+            io::ErrorKind::StorageFull => CallError::TooLong { max: self.max },
+            _ => CallError::Broken(error.to_string()),
+        }
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        if self.max < self.bytes.len().saturating_add(part.len()) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(coding: Option<&'static str>, parts: &[&[u8]], max: usize) -> Result<Vec<u8>, CallError> {
+        let mut headers = HeaderMap::new();
+        if let Some(coding) = coding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
+        let mut decoder = Decoder::new(&headers, max);
+        for part in parts {
+            decoder.push(part)?;
+        }
+        decoder.finish()
+    }
+
+    fn gzipped(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).expect("memory takes everything");
+        encoder.finish().expect("memory takes everything")
+    }
+
+    #[test]
+    fn answers_are_decompressed_within_their_bound() {
+        let zeros = vec![0; 100_000];
+        let short = gzipped(&zeros);
+        assert!(short.len() < 1000);
+        let (head, tail) = short.split_at(7);
+        assert_eq!(decoded(Some("gzip"), &[head, tail], 100_000), Ok(zeros.clone()));
+        assert_eq!(decoded(Some("gzip"), &[&short], 99_999), Err(CallError::TooLong { max: 99_999 }));
+        assert_eq!(decoded(None, &[&zeros], 100_000).map(|body| body.len()), Ok(100_000));
+        assert_eq!(decoded(None, &[&zeros], 99_999), Err(CallError::TooLong { max: 99_999 }));
+        assert!(matches!(decoded(Some("gzip"), &[b"plain text"], 99), Err(CallError::Broken(_))));
+        assert!(matches!(decoded(Some("gzip"), &[head], 99), Err(CallError::Broken(_))));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_is_told_from_who_is_silent() {
+        let outbound = Outbound::new(Trust::Nobody);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let ask = || Request::get(format!("http://{address}/")).body(Full::default()).expect("a request");
+        let bounds = Bounds { quiet: Duration::from_millis(10), whole: Duration::from_millis(50), bytes: 1 };
+        assert_eq!(outbound.call(ask(), bounds).await.err(), Some(CallError::TimedOut));
+        drop(listener);
+        let bounds = Bounds { whole: Duration::from_secs(20), ..bounds };
+        let gone = outbound.call(ask(), bounds).await.err();
+        assert!(matches!(gone, Some(CallError::Unconnected(_) | CallError::Broken(_))), "{gone:?}");
+        let gone = outbound.call(ask(), bounds).await.err();
+        assert!(matches!(gone, Some(CallError::Unconnected(_))), "{gone:?}");
+    }
+}
