@@ -86,7 +86,7 @@ impl Setup {
     pub(crate) fn start(&self) -> Daemon {
         let defaults = ["--api_address", "127.0.0.1", "--api_port", "0", "--log_level", "info"];
         let of_store = match self.flags.iter().any(|flag| flag.starts_with("--store")) {
-            false => super::redis::flags_of_shared(),
+            false => super::redis_process::flags_of_shared(),
             true => None,
         };
         let defaults: Vec<_> = defaults.into_iter().chain(of_store.iter().flat_map(|it| it.split(' '))).collect();

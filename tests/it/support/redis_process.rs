@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use ::redis::{Client, Connection, RedisResult, Value};
+use redis::{Client, Connection, RedisResult, Value};
 use tempfile::TempDir;
 
 use super::eventually;
@@ -172,7 +172,7 @@ impl Redis {
     }
 
     fn is_answering(&self) -> bool {
-        let pong: RedisResult<Value> = self.connect().and_then(|mut it| ::redis::cmd("PING").query(&mut it));
+        let pong: RedisResult<Value> = self.connect().and_then(|mut it| redis::cmd("PING").query(&mut it));
         match pong {
             Ok(_) => true,
             Err(error) => !error.is_io_error(),
@@ -203,7 +203,7 @@ impl Redis {
     /// Sends a command, words with blanks between them.
     pub(crate) fn try_ask(&self, command: &str) -> RedisResult<Value> {
         let mut words = command.split_whitespace();
-        let mut command = ::redis::cmd(words.next().expect("a command"));
+        let mut command = redis::cmd(words.next().expect("a command"));
         command.arg(&words.collect::<Vec<_>>()).query(&mut self.connect()?)
     }
 
@@ -216,13 +216,13 @@ impl Redis {
     /// The answer to a command, as text.
     #[track_caller]
     pub(crate) fn text(&self, command: &str) -> String {
-        ::redis::from_redis_value(self.ask(command)).expect("a text")
+        redis::from_redis_value(self.ask(command)).expect("a text")
     }
 
     /// A line of `INFO`.
     #[track_caller]
     pub(crate) fn info(&self, name: &str) -> Option<String> {
-        let info: String = ::redis::from_redis_value(self.try_ask("INFO").ok()?).expect("a text");
+        let info: String = redis::from_redis_value(self.try_ask("INFO").ok()?).expect("a text");
         let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(|value| value.trim().to_owned())
     }
@@ -232,7 +232,7 @@ impl Redis {
     pub(crate) fn admin(&self) -> impl FnMut(&[&str]) {
         let mut connection = self.connect().expect("it answers");
         move |words: &[&str]| {
-            let done: RedisResult<Value> = ::redis::cmd(words[0]).arg(&words[1..]).query(&mut connection);
+            let done: RedisResult<Value> = redis::cmd(words[0]).arg(&words[1..]).query(&mut connection);
             done.unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }
     }
@@ -337,7 +337,7 @@ impl Cluster {
     /// The slot of a hash tag.
     pub(crate) fn slot(&self, tag: &str) -> u16 {
         let slot = self.nodes.iter().find_map(|node| node.try_ask(&format!("CLUSTER KEYSLOT {{{tag}}}")).ok());
-        ::redis::from_redis_value(slot.expect("a node that is up")).expect("a slot")
+        redis::from_redis_value(slot.expect("a node that is up")).expect("a slot")
     }
 
     /// The place of the master that serves a slot, as most nodes that are up see it.
@@ -370,7 +370,7 @@ impl Cluster {
         from.ask(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}"));
         loop {
             let keys: Vec<String> =
-                ::redis::from_redis_value(from.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 1"))).expect("keys");
+                redis::from_redis_value(from.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 1"))).expect("keys");
             let [key] = keys.as_slice() else { break };
             from.ask(&format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port));
         }
