@@ -94,6 +94,7 @@ struct Shared {
     empty: Mutex<Vec<Namespace>>,
     metrics: StoreMetrics,
     redis_metrics: RedisMetrics,
+    health: Arc<Health>,
 }
 
 /// A lease to begin anew.
@@ -150,6 +151,7 @@ impl RedisStore {
             clock,
             metrics,
             redis_metrics,
+            health,
         });
         let loops = RedisLoops {
             follower: Follower {
@@ -159,7 +161,7 @@ impl RedisStore {
             },
             coalescer: Coalescer { shared: shared.clone() },
             reaper: Reaper { shared: shared.clone() },
-            upkeep: Upkeep { shared: shared.clone(), health },
+            upkeep: Upkeep { shared: shared.clone() },
             tried,
         };
         (Self(shared), loops)

@@ -7,6 +7,7 @@ pub(crate) mod daemon;
 pub(crate) mod eureka;
 pub(crate) mod line;
 pub(crate) mod peer;
+pub(crate) mod redis;
 pub(crate) mod redis_process;
 pub(crate) mod tls;
 pub(crate) mod token;

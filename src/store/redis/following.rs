@@ -99,6 +99,7 @@ impl Follower {
             };
             self.shared.connection.give_up(&why.to_string());
             self.shared.mirror.is_left_alone();
+            self.shared.report();
             self.tried.cancel();
             if outage.is_none() {
                 outage = Some(Instant::now());
@@ -127,6 +128,7 @@ impl Follower {
         if !shutdown.is_cancelled() {
             shared.connection.establish(calls.clone());
             shared.mirror.is_current();
+            shared.report();
         }
         Ok((calls, reads))
     }

@@ -17,7 +17,7 @@ use super::keys::{self, Bucket, Encoded};
 use super::{Shared, random};
 use crate::model::{Instance, Namespace};
 use crate::store::Standing;
-use crate::telemetry::{Component, Health, Phase};
+use crate::telemetry::{Component, Phase};
 
 /// Lets leases run out.
 #[derive(Debug)]
@@ -29,7 +29,6 @@ pub struct Reaper {
 #[derive(Debug)]
 pub struct Upkeep {
     pub(super) shared: Arc<Shared>,
-    pub(super) health: Arc<Health>,
 }
 
 /// How often a node looks, give or take a quarter: an instance is gone at most this and a reader's delay after its
@@ -126,7 +125,7 @@ impl Shared {
         let call = self
             .scripts
             .forget
-            .on([bucket.changes(), bucket.namespaces(), bucket.instances(&encoded)])
+            .on([bucket.changes(), bucket.namespaces(), bucket.instances(&encoded), bucket.clock()])
             .arg(encoded.as_str())
             .arg(at.epoch)
             .arg(at.revision)
@@ -151,30 +150,32 @@ impl Upkeep {
             let empty = shared.mirror.compact(shared.clock.now());
             shared.empty.lock().extend(empty);
             shared.redis_metrics.mirror_age(shared.mirror.age());
-            self.health.report("REDIS", self.component());
-            match shared.mirror.standing() {
-                Standing::Current | Standing::Stale { .. } => self.health.enter(Phase::Ready),
-                Standing::Unread => {}
-            }
+            shared.report();
         }
     }
+}
 
-    fn component(&self) -> Component {
-        let shared = &self.shared;
-        let mirror = match shared.mirror.standing() {
+impl Shared {
+    /// Says how it stands; with everything read once, the process is ready.
+    pub(super) fn report(&self) {
+        let mirror = match self.mirror.standing() {
             Standing::Current => "current",
             Standing::Stale { .. } => "stale",
             Standing::Unread => "unread",
         };
+        match self.mirror.standing() {
+            Standing::Current | Standing::Stale { .. } => self.health.enter(Phase::Ready),
+            Standing::Unread => {}
+        }
         let mut properties = Map::new();
         let mut say = |name: &str, value: Value| properties.insert(name.to_owned(), value);
-        let is_connected = shared.connection.is_up();
+        let is_connected = self.connection.is_up();
         say("connected", is_connected.into());
         say("mirror", mirror.into());
-        say("mirror_age_seconds", shared.mirror.age().as_secs_f64().into());
-        say("reloads", shared.redis_metrics.reloads.get().into());
-        say("outages", shared.redis_metrics.outages.get().into());
-        let healthy = is_connected && matches!(shared.mirror.standing(), Standing::Current);
-        Component { healthy, properties }
+        say("mirror_age_seconds", self.mirror.age().as_secs_f64().into());
+        say("reloads", self.redis_metrics.reloads.get().into());
+        say("outages", self.redis_metrics.outages.get().into());
+        let healthy = is_connected && matches!(self.mirror.standing(), Standing::Current);
+        self.health.report("REDIS", Component { healthy, properties });
     }
 }

@@ -130,7 +130,7 @@ mod tests {
     fn the_layout_never_changes() {
         let namespace: Namespace = "default".parse().unwrap();
         let bucket = Bucket::of(&namespace);
-        assert_eq!(bucket.instances(&Encoded::of(&namespace)), "{a8:05}:i:64656661756c74");
+        assert_eq!(bucket.instances(&Encoded::of(&namespace)), "{a8:31}:i:64656661756c74");
         assert_eq!(Bucket::all().count(), BUCKETS);
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -49,7 +49,9 @@ impl Pki {
     /// A new certificate for `localhost`.
     pub(crate) fn issue(&self) -> Pair {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        // OpenSSL takes a certificate for its own issuer when both have one name.
+        params.distinguished_name.push(DnType::CommonName, "localhost");
         let cert = params.signed_by(&key, &self.ca).expect("signed").pem();
         Pair { cert, key: key.serialize_pem() }
     }

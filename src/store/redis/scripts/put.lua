@@ -2,7 +2,7 @@
 -- KEYS clock, leases, changes, namespaces, instances
 -- ARGV namespace, id, record expected ('': no living one), record, length of the lease (0: no end), capacity (-1: none),
 --      epoch should the namespace be new, cause, most changes kept
-local now = clock(KEYS[1])
+local now, wall, state = clock(KEYS[1])
 local member = ARGV[1] .. '\0' .. ARGV[2]
 local current = redis.call('HGET', KEYS[5], ARGV[2])
 local is_alive = current and tonumber(redis.call('ZSCORE', KEYS[2], member) or -1) > now
@@ -19,6 +19,9 @@ local epoch = redis.call('HGET', KEYS[4], 'e' .. ARGV[1])
 if not epoch then
   epoch = ARGV[7]
   redis.call('HSET', KEYS[4], 'e' .. ARGV[1], epoch)
+end
+if state == 'new' then
+  redis.call('HSET', KEYS[1], 'seen', now, 'stood', 0)
 end
 local revision = redis.call('HINCRBY', KEYS[4], 'r' .. ARGV[1], 1)
 redis.call('HSET', KEYS[5], ARGV[2], ARGV[4])
