@@ -88,6 +88,8 @@ fn a_server_that_stands_still() {
 #[test]
 fn everything_is_forgotten_while_the_connections_hold() {
     let Some((redis, nodes, load)) = under_load("") else { return };
+    // What an administrator removed is gone, until its owners come back.
+    load.tolerate_absence();
     redis.ask("FLUSHALL");
     load.until_done(100);
     nodes.until_all_are_current();
@@ -163,7 +165,7 @@ fn changes_that_a_node_never_saw_are_read_as_a_whole() {
 }
 
 #[test]
-fn no_memory_left() {
+fn memory_that_is_used_up() {
     let Some((redis, nodes, load)) = under_load("") else { return };
     let begun = Instant::now();
     redis.ask("CONFIG SET maxmemory-policy noeviction");
@@ -257,7 +259,7 @@ fn a_wrong_password_is_told_without_it() {
         (format!("redis://:hush-hush@{}", redis.address()), ""),
     ] {
         let flags = format!("--store redis --store_address {address} {flags}");
-        let daemon = Setup::new(&flags).args("--log_level trace").start();
+        let daemon = Setup::new(&flags).args("--log_level debug").start();
         let line = daemon.logged("cannot be used");
         assert!(line.contains("NOAUTH") || line.contains("WRONGPASS") || line.contains("uthentication"), "{line}");
         let client = daemon.client();
