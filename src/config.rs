@@ -98,7 +98,7 @@ pub enum StoreConfig {
     /// In this process.
     Memory,
     /// In Redis, shared with other registries.
-    Redis(RedisConfig),
+    Redis(Box<RedisConfig>),
 }
 
 /// How much is kept.

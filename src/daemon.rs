@@ -21,10 +21,10 @@ use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
 use crate::peers::{Listening, Peering};
 use crate::registry::{Registry, RegistryMetrics};
-use crate::store::{Store, StoreMetrics};
 use crate::store::expiry::Reaper;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::{RedisLimits, RedisLoops, RedisMetrics, RedisStore};
+use crate::store::{Store, StoreMetrics};
 use crate::tasks::{Phase, Tasks};
 use crate::telemetry::{
     BUILD, DroppedLines, Exposition, Health, Phase as HealthPhase, ProcessMetrics, RequestMetrics,
@@ -94,14 +94,15 @@ impl Daemon {
         let health = Arc::new(Health::default());
         let (store, store_loops): (Arc<dyn Store>, _) = match store {
             StoreConfig::Memory => {
-                let memory = MemoryStore::new(memory_config(&capacity, leases), clock.clone(), store_metrics.clone());
+                let memory =
+                    MemoryStore::new(memory_config(&capacity, leases), clock.clone(), store_metrics.clone());
                 let memory = Arc::new(memory);
                 (memory.clone(), StoreLoops::Memory(Reaper::new(memory, clock.clone())))
             }
             StoreConfig::Redis(config) => {
                 let metrics = (store_metrics.clone(), redis_metrics.clone());
                 let limits = redis_limits(&capacity, leases);
-                let (redis, loops) = RedisStore::new(config, limits, clock.clone(), metrics, health.clone());
+                let (redis, loops) = RedisStore::new(*config, limits, clock.clone(), metrics, health.clone());
                 (Arc::new(redis), StoreLoops::Redis(Box::new(loops)))
             }
         };
@@ -189,18 +190,8 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self {
-            listener,
-            ops_listener,
-            api,
-            ops,
-            observer,
-            health,
-            store,
-            peering,
-            key_reload,
-            timeouts,
-        } = self;
+        let Self { listener, ops_listener, api, ops, observer, health, store, peering, key_reload, timeouts } =
+            self;
         let mut tasks = Tasks::new();
         // A store in another process is ready when everything was read from there.
         let (is_ready, tried) = match store {

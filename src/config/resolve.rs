@@ -237,7 +237,7 @@ fn store_config(
             }
             Ok(StoreConfig::Memory)
         }
-        StoreName::Redis => redis_config(args, settings, warnings).map(StoreConfig::Redis),
+        StoreName::Redis => Ok(StoreConfig::Redis(redis_config(args, settings, warnings)?.into())),
     }
 }
 
@@ -259,11 +259,17 @@ fn redis_config(
     let certificate = match (args.store_cert, args.store_key) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
-        (Some(_), None) => return refused(format!("{} is given without --store_key", settings.name("store_cert"))),
-        (None, Some(_)) => return refused(format!("{} is given without --store_cert", settings.name("store_key"))),
+        (Some(_), None) => {
+            return refused(format!("{} is given without --store_key", settings.name("store_cert")));
+        }
+        (None, Some(_)) => {
+            return refused(format!("{} is given without --store_cert", settings.name("store_key")));
+        }
     };
     if !address.is_tls && (certificate.is_some() || args.store_ca_file.is_some()) {
-        warnings.push("--store_ca_file, --store_cert and --store_key have no effect without rediss://".to_owned());
+        warnings.push(
+            "--store_ca_file, --store_cert and --store_key have no effect without rediss://".to_owned(),
+        );
     }
     for flag in ["eureka_strict_expiry", "self_preservation"] {
         if !settings.flags_with_prefix(flag).is_empty() {

@@ -200,7 +200,8 @@ impl Store for RedisStore {
         let bucket = Bucket::of(namespace);
         Either::Right(Box::pin(async move {
             let calls = leases.chunks(renewals::MOST).map(|leases| shared.renew_by_call(bucket, leases));
-            let renewed = future::try_join_all(calls).await.map_err(|failure| shared.unavailable(&failure))?;
+            let renewed =
+                future::try_join_all(calls).await.map_err(|failure| shared.unavailable(&failure))?;
             let answer = |renewed| match renewed {
                 true => Ok(()),
                 false => Err(shared.metrics.refused(StoreError::NoSuchInstance)),
@@ -245,7 +246,8 @@ impl Store for RedisStore {
     }
 
     fn census(&self, largest: usize) -> Census {
-        let directories: Vec<_> = Bucket::all().flat_map(|bucket| self.0.mirror.directories(bucket)).collect();
+        let directories: Vec<_> =
+            Bucket::all().flat_map(|bucket| self.0.mirror.directories(bucket)).collect();
         let out_of_service = |directory: &Directory| {
             directory.counts().get(Status::OutOfService.position()).copied().unwrap_or_default()
         };
@@ -382,7 +384,8 @@ impl Shared {
         cause: Cause,
     ) -> Result<Vec<(Instance, Tag)>, StoreError> {
         let (keys, encoded) = self.keys(namespace);
-        let call = self.scripts.remove.on(keys).arg(encoded.as_str()).arg(word).arg(self.most_changes()).arg(ids);
+        let call =
+            self.scripts.remove.on(keys).arg(encoded.as_str()).arg(word).arg(self.most_changes()).arg(ids);
         let removed: Vec<(u64, u64, Vec<u8>)> =
             self.connection.call(&call).await.map_err(|failure| self.unavailable(&failure))?;
         let mut gone = Vec::with_capacity(removed.len());
@@ -432,7 +435,10 @@ impl Shared {
         let mut renewed: Vec<bool> = answers.iter().map(|answer| *answer == 1).collect();
         self.redis_metrics.renewal_calls.inc();
         self.redis_metrics.renewals.inc_by(u64::try_from(leases.len()).unwrap_or(u64::MAX));
-        self.note_renewed(bucket, leases.iter().zip(&renewed).filter_map(|(it, renewed)| renewed.then_some(it)));
+        self.note_renewed(
+            bucket,
+            leases.iter().zip(&renewed).filter_map(|(it, renewed)| renewed.then_some(it)),
+        );
         for (at, lease) in leases.iter().enumerate().filter(|(at, _)| answers.get(*at) == Some(&2)) {
             let unseen = self.renew_unseen(lease).await?;
             renewed.get_mut(at).into_iter().for_each(|renewed| *renewed = unseen);
@@ -483,7 +489,7 @@ impl Shared {
         let call = self.put_call(namespace, record, expected, capacity, origin);
         let answer: Vec<Value> =
             self.connection.call(&call).await.map_err(|failure| self.unavailable(&failure))?;
-        let Some(at) = self.put_answer(answer)? else { return Ok(Put::Full) };
+        let Some(at) = Self::put_answer(&answer)? else { return Ok(Put::Full) };
         let at = match at {
             Either::Left(other) => return Ok(Put::Other(other)),
             Either::Right(at) => at,
@@ -497,10 +503,10 @@ impl Shared {
     }
 
     /// Where the namespace stands, or what is there instead; none when the namespace is full.
-    fn put_answer(&self, answer: Vec<Value>) -> Result<Option<Either<Vec<u8>, Tag>>, StoreError> {
+    fn put_answer(answer: &[Value]) -> Result<Option<Either<Vec<u8>, Tag>>, StoreError> {
         let read = |value: &Value| redis::from_redis_value_ref::<Vec<u8>>(value).ok();
         let number = |value: &Value| redis::from_redis_value_ref::<u64>(value).ok();
-        let understood = match answer.as_slice() {
+        let understood = match answer {
             [word, epoch, revision] if read(word).as_deref() == Some(b"done") => {
                 let at = number(epoch).zip(number(revision));
                 at.map(|(epoch, revision)| Some(Either::Right(Tag { epoch, revision })))
@@ -509,7 +515,7 @@ impl Shared {
                 read(other).map(|other| Some(Either::Left(other)))
             }
             [word] if read(word).as_deref() == Some(b"full") => Some(None),
-            _ => None,
+            [..] => None,
         };
         understood.ok_or(StoreError::Unavailable)
     }
@@ -552,7 +558,7 @@ impl Shared {
         let call = call.arg(NO_RECORD).arg(0).arg(-1).arg(0).arg(cause_of(Origin::Client)).arg(1);
         let answer: Vec<Value> =
             self.connection.call(&call).await.map_err(|failure| self.unavailable(&failure))?;
-        match self.put_answer(answer)? {
+        match Self::put_answer(&answer)? {
             Some(Either::Left(other)) => {
                 let record = self.read(namespace, &other)?;
                 *expected = other;

@@ -180,7 +180,9 @@ fn a_node_that_missed_changes_reads_anew() {
     a.client().register_many(&asked);
     assert_eq!(a.client().delete(&path(&id)).status, 200);
     b.signal("CONT");
-    eventually("the other node has caught up", || (b.client().ids("/api/v1/services/web").len() == 600).then_some(()));
+    eventually("the other node has caught up", || {
+        (b.client().ids("/api/v1/services/web").len() == 600).then_some(())
+    });
     assert!(reloads < b.metric("a8_redis_reloads_total"));
     let tag = |node: &Daemon| node.client().get("/api/v1/services/web").ok().header("etag").to_owned();
     assert_eq!(tag(&a), tag(&b));

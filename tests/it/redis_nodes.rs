@@ -107,7 +107,8 @@ fn who_is_renewed_anywhere_lives_and_who_is_not_goes_once() {
     let kept = a.register(&instance("web", "kept"));
     let lost: Vec<String> = (0..20).map(|nth| a.register(&instance("web", &format!("lost{nth}")))).collect();
     let begun = Instant::now();
-    let asked = json!({"service_name": "web", "status": "OUT_OF_SERVICE", "endpoint": {"type": "tcp", "value": "o"}});
+    let asked =
+        json!({"service_name": "web", "status": "OUT_OF_SERVICE", "endpoint": {"type": "tcp", "value": "o"}});
     let out = b.register(&asked);
     while begun.elapsed() < Duration::from_secs(4) {
         assert_eq!(b.renew(&kept).status, 200);
@@ -150,7 +151,8 @@ fn capacity_holds_exactly_whoever_writes() {
             .map(|nth| {
                 let client = nodes.client(nth % 2);
                 scope.spawn(move || {
-                    let statuses = (0..10).map(|i| client.post(&instance("web", &format!("{nth}:{i}"))).status);
+                    let statuses =
+                        (0..10).map(|i| client.post(&instance("web", &format!("{nth}:{i}"))).status);
                     statuses.filter(|status| *status == 201).count()
                 })
             })
@@ -180,7 +182,8 @@ fn the_same_instance_registered_everywhere_at_once_is_one() {
         }
     });
     eventually("both show the same", || {
-        let shown = |nth| nodes.client(nth).get("/api/v1/services/web").ok().json()["instances"][0]["tags"].clone();
+        let shown =
+            |nth| nodes.client(nth).get("/api/v1/services/web").ok().json()["instances"][0]["tags"].clone();
         (shown(0) == shown(1)).then_some(())
     });
     assert_eq!(nodes.client(0).ids("/api/v1/services/web").len(), 1);
@@ -189,7 +192,8 @@ fn the_same_instance_registered_everywhere_at_once_is_one() {
 #[test]
 fn many_renewals_are_put_together_and_each_gets_its_own_answer() {
     let Some(nodes) = nodes(2, "") else { return };
-    let ids = nodes.client(0).register_many(&(0..50).map(|n| instance("web", &format!("{n}"))).collect::<Vec<_>>());
+    let ids =
+        nodes.client(0).register_many(&(0..50).map(|n| instance("web", &format!("{n}"))).collect::<Vec<_>>());
     let last = ids.last().expect("fifty").clone();
     nodes.agree_on("/api/v1/instances", &ids.iter().map(String::as_str).collect::<Vec<_>>());
     let b = nodes.client(1);
@@ -204,8 +208,10 @@ fn many_renewals_are_put_together_and_each_gets_its_own_answer() {
             });
         }
     });
-    let (renewals, calls) =
-        (nodes.daemons[1].metric("a8_redis_renewals_total"), nodes.daemons[1].metric("a8_redis_renewal_calls_total"));
+    let (renewals, calls) = (
+        nodes.daemons[1].metric("a8_redis_renewals_total"),
+        nodes.daemons[1].metric("a8_redis_renewal_calls_total"),
+    );
     eprintln!("{renewals} renewals in {calls} calls");
     assert!(490.0 <= renewals && calls < renewals, "{renewals} renewals in {calls} calls");
     let body = json!({"ids": [ids[0], "nobody", ids[1]]}).to_string();

@@ -20,7 +20,8 @@ fn redis_by_tls_shows_a_certificate_and_wants_one() {
     let file = |name: &str| pki.path(name).display().to_string();
     let (port, ca, cert, key) = (free_port().to_string(), file("ca.pem"), file("cert.pem"), file("key.pem"));
     let tls = ["--save", "", "--tls-port", &port, "--tls-ca-cert-file", &ca, "--tls-cert-file", &cert];
-    let redis = RedisServer::with(&[&tls[..], &["--tls-key-file", &key, "--tls-auth-clients", "yes"]].concat());
+    let redis =
+        RedisServer::with(&[&tls[..], &["--tls-key-file", &key, "--tls-auth-clients", "yes"]].concat());
     let flags = format!("--store redis --store_address rediss://localhost:{port} --store_ca_file {ca}");
     let node = Daemon::start(&format!("{flags} --store_cert {cert} --store_key {key}"));
     let id = node.client().register(&instance("web", "x"));
@@ -52,7 +53,8 @@ fn a_failover_by_sentinels_loses_nobody() {
     for sentinel in &sentinels {
         eventually("the sentinels know each other", || {
             let known: Vec<String> = sentinel.run("SENTINEL MASTER main");
-            let at = |name: &str| known.iter().position(|field| field == name).map(|at| known[at + 1].clone());
+            let at =
+                |name: &str| known.iter().position(|field| field == name).map(|at| known[at + 1].clone());
             (at("num-slaves")? == "1" && at("num-other-sentinels")? == "2").then_some(())
         });
     }
@@ -63,7 +65,8 @@ fn a_failover_by_sentinels_loses_nobody() {
     );
     let nodes = [Daemon::start(&flags), Daemon::start(&flags)];
     let clients = nodes.each_ref().map(Daemon::client);
-    let ids: Vec<String> = (0..20).map(|nth| clients[nth % 2].register(&instance("web", &format!("{nth}")))).collect();
+    let ids: Vec<String> =
+        (0..20).map(|nth| clients[nth % 2].register(&instance("web", &format!("{nth}")))).collect();
     for client in &clients {
         eventually("all are shown", || (client.ids("/api/v1/services/web").len() == 20).then_some(()));
     }
@@ -131,7 +134,8 @@ fn a_cluster_may_move_slots_and_lose_a_master() {
     let nodes = [Daemon::start(&flags), Daemon::start(&flags)];
     let of = |nth: usize, namespace: usize| nodes[nth].client().bearer(&format!("tenant-{namespace}"));
     // Namespaces in many buckets, which are on all masters.
-    let ids: Vec<String> = (0..40).map(|namespace| of(namespace % 2, namespace).register(&instance("web", "x"))).collect();
+    let ids: Vec<String> =
+        (0..40).map(|namespace| of(namespace % 2, namespace).register(&instance("web", "x"))).collect();
     let all_shown = |nth: usize| {
         for (namespace, id) in ids.iter().enumerate() {
             eventually(&format!("node {nth} shows tenant-{namespace}"), || {
@@ -154,7 +158,8 @@ fn a_cluster_may_move_slots_and_lose_a_master() {
     let ids_of: Vec<String> = servers.iter().take(2).map(|server| server.run("CLUSTER MYID")).collect();
     let mut reshard = Command::new("redis-cli");
     reshard.args(["--cluster", "reshard", &servers[0].address(), "--cluster-yes", "--cluster-slots", "2000"]);
-    let moved = reshard.args(["--cluster-from", &ids_of[0], "--cluster-to", &ids_of[1]]).output().expect("runs");
+    let moved =
+        reshard.args(["--cluster-from", &ids_of[0], "--cluster-to", &ids_of[1]]).output().expect("runs");
     assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stdout));
     (all_renewed(0), all_renewed(1), all_shown(0), all_shown(1));
 

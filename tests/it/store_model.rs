@@ -13,6 +13,7 @@ use a8registry::model::{
 };
 use a8registry::store::expiry::Reaper;
 use a8registry::store::memory::{MemoryConfig, MemoryStore};
+use a8registry::store::redis::{RedisConfig, RedisLimits, RedisLoops, RedisMetrics, RedisStore};
 use a8registry::store::{Store, StoreError, StoreMetrics};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_oneof};
@@ -20,8 +21,12 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::redis::{RedisServer, has_redis};
+
 const CAPACITY: usize = 300;
 const NAMESPACES_MAX: usize = 2;
+/// Asks for a lease of 20 seconds.
+const LONGEST: u8 = 19;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -53,7 +58,7 @@ struct Model {
 }
 
 struct World {
-    store: Arc<MemoryStore>,
+    store: Arc<dyn Store>,
     model: Model,
     /// What a reader knows who only ever follows the change log.
     followers: BTreeMap<u8, (Option<Tag>, BTreeMap<String, Value>)>,
@@ -400,6 +405,72 @@ fn random_histories_look_the_same_in_the_store_and_in_a_naive_model() {
             Ok(())
         })
         .expect("every history agrees");
+}
+
+/// The same where leases run on another process' clock: no time passes, and no lease ends.
+#[test]
+fn random_histories_look_the_same_in_redis_and_in_a_naive_model() {
+    if !has_redis() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let cases = std::env::var("PROPTEST_CASES").map_or(20, |_| Config::default().cases);
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&steps(), |steps| {
+            let () = redis.run("FLUSHALL");
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.expect("a runtime").block_on(play_in_redis(&redis, steps));
+            Ok(())
+        })
+        .expect("every history agrees");
+}
+
+async fn play_in_redis(redis: &RedisServer, steps: Vec<Step>) {
+    let config = RedisConfig {
+        address: redis.address().parse().expect("an address"),
+        user: None,
+        password: None,
+        ca_file: None,
+        certificate: None,
+        timeout: Duration::from_secs(30),
+    };
+    let limits = RedisLimits {
+        namespace_capacity: Some(CAPACITY),
+        max_namespaces: NAMESPACES_MAX,
+        change_log: LogLimits { size: 200, age: Duration::from_secs(60) },
+        leases: LeaseRules::default(),
+    };
+    let metrics = (StoreMetrics::default(), RedisMetrics::default());
+    let (store, loops) = RedisStore::new(config, limits, Arc::default(), metrics, Arc::default());
+    let RedisLoops { follower, coalescer, reaper, upkeep, tried } = loops;
+    let shutdown = CancellationToken::new();
+    let loops = [
+        tokio::spawn(follower.run(shutdown.clone())),
+        tokio::spawn(coalescer.run(shutdown.clone())),
+        tokio::spawn(reaper.run(shutdown.clone())),
+        tokio::spawn(upkeep.run(shutdown.clone())),
+    ];
+    tried.cancelled().await;
+    let mut world = World { store: Arc::new(store), model: Model::default(), followers: BTreeMap::new() };
+    for step in steps {
+        let step = match step {
+            Step::Pass { .. } => Step::Look,
+            Step::Register { namespace, service, instance, status, big, ttl: _ } => {
+                Step::Register { namespace, service, instance, status, big, ttl: LONGEST }
+            }
+            Step::RegisterMany { namespace, service, count, ttl: _ } => {
+                Step::RegisterMany { namespace, service, count, ttl: LONGEST }
+            }
+            step => step,
+        };
+        world.play(&step).await;
+    }
+    world.look();
+    shutdown.cancel();
+    for ended in loops {
+        ended.await.expect("a loop ends when told to");
+    }
 }
 
 async fn play(steps: &[Step]) {

@@ -149,7 +149,8 @@ mod tests {
         assert!(matches!(removed, Some(Event::Changed(Tag { epoch: 7, revision: 3 }, Cause::Expiry, _))));
         assert!(matches!(event(&["n", "61", "e", "7", "r", "0"]), Some(Event::Renumbered { epoch: 7 })));
         assert!(matches!(event(&["n", "61", "e", "7"]), Some(Event::Forgotten { epoch: 7 })));
-        for broken in [&["n", "61"][..], &[], &["n", "61", "e", "x"], &["n", "61", "e", "1", "r", "2", "p", "{}"]]
+        for broken in
+            [&["n", "61"][..], &[], &["n", "61", "e", "x"], &["n", "61", "e", "1", "r", "2", "p", "{}"]]
         {
             assert!(event(broken).is_none(), "{broken:?}");
         }

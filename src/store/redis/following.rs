@@ -119,7 +119,8 @@ impl Follower {
     async fn begin(&mut self, shutdown: &CancellationToken) -> Result<(Link, Link), Failure> {
         let shared = self.shared.clone();
         let calls = shared.connection.open().await?;
-        let reads = if shared.connection.is_cluster() { calls.clone() } else { shared.connection.open().await? };
+        let reads =
+            if shared.connection.is_cluster() { calls.clone() } else { shared.connection.open().await? };
         let aligning = Bucket::all().zip(self.positions.clone()).map(|(bucket, position)| {
             let (shared, calls) = (shared.clone(), calls.clone());
             async move { align(&shared, &calls, bucket, position).await }
@@ -194,7 +195,9 @@ impl Follower {
             for (bucket, answer) in Bucket::all().zip(answers) {
                 let was_behind = behind.get(bucket.position()).copied().flatten();
                 let read = match answer {
-                    Ok(streams) => self.take_of_cluster(calls, bucket, streams, proves || was_behind.is_some()).await,
+                    Ok(streams) => {
+                        self.take_of_cluster(calls, bucket, streams, proves || was_behind.is_some()).await
+                    }
                     Err(why) => Err(why),
                 };
                 let is_behind = match read {

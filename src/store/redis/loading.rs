@@ -60,7 +60,10 @@ impl Loader<'_> {
                 return Ok(loaded);
             }
         }
-        Err(Failure::Refused { code: "BEHIND".into(), message: "changes are faster than their reader".into() })
+        Err(Failure::Refused {
+            code: "BEHIND".into(),
+            message: "changes are faster than their reader".into(),
+        })
     }
 
     /// None when changes were forgotten before they were read.
@@ -152,7 +155,8 @@ impl Loader<'_> {
     fn renewed(&self, instance: &Instance, score: Option<f64>, seen: Option<f64>) -> Moment {
         let now = self.clock.now();
         let (Some(score), Some(seen)) = (score, seen) else { return now };
-        let renewed = if score < NEVER { score / 1e3 - instance.ttl.as_secs_f64() } else { (score - NEVER) / 1e3 };
+        let renewed =
+            if score < NEVER { score / 1e3 - instance.ttl.as_secs_f64() } else { (score - NEVER) / 1e3 };
         let age = Duration::try_from_secs_f64(seen / 1e3 - renewed).unwrap_or_default();
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         Moment::from_millis(now.as_millis().saturating_sub(age))

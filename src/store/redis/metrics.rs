@@ -64,7 +64,8 @@ impl RedisMetrics {
         registry.register("a8_redis_outages", "Times that Redis was lost", outages);
         registry.register("a8_redis_errors", "Calls that Redis refused, by its code", errors);
         registry.register("a8_redis_renewals", "Renewals sent to Redis", renewals);
-        let help = "Calls that renewals were sent by; renewals for each call is how well they are put together";
+        let help =
+            "Calls that renewals were sent by; renewals for each call is how well they are put together";
         registry.register("a8_redis_renewal_calls", help, renewal_calls);
         let help = "Time from a call of Redis to its answer";
         registry.register("a8_redis_round_trip_seconds", help, round_trips);
