@@ -39,31 +39,25 @@ struct Shared {
     databases: AtomicU16,
 }
 
+const PROGRAM: &str = "redis-server";
+
 /// Databases of the shared server.
 const DATABASES: u16 = 8192;
 
-/// Names of the server's program, the best first. Debian's second one is the same program, which goes by the name
-/// that it is called by, and comes in a package that starts no service.
-const PROGRAMS: [&str; 2] = ["redis-server", "redis-check-rdb"];
-
 static SHARED: OnceLock<Shared> = OnceLock::new();
 
-/// The program, or none with a line on standard error, which cargo does not hold back.
-pub(crate) fn program() -> Option<&'static str> {
-    static FOUND: OnceLock<Option<&str>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        let is_there = |name: &&str| {
-            let mut command = Command::new(name);
-            command.arg0(PROGRAMS[0]).arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        PROGRAMS.into_iter().find(is_there)
+/// Whether there is a Redis to start; if not, says so on standard error.
+pub(crate) fn is_there() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    let found = *FOUND.get_or_init(|| {
+        let version = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
     });
-    if found.is_none() {
+    if !found {
         // Not eprintln!, which is shown for tests that fail only.
-        let _ = writeln!(io::stderr(), "skipped: a test that needs redis-server");
+        let _ = writeln!(io::stderr(), "skipped: a test that needs {PROGRAM}");
     }
-    *found
+    found
 }
 
 /// Flags for a registry with a store in Redis that nobody else uses; none unless `A8_TEST_STORE` is `redis`.
@@ -105,14 +99,16 @@ impl Redis {
     /// A server that answers, with options as on its command line; none where there is no Redis.
     #[track_caller]
     pub(crate) fn start(options: &str) -> Option<Self> {
-        let program = program()?;
+        if !is_there() {
+            return None;
+        }
         let directory = TempDir::new().expect("a directory");
         let options = options.split_whitespace().map(Into::into).collect();
         let mut redis = Self { directory, port: 0, options, child: None };
         // Somebody else may have taken the port meanwhile.
         for _ in 0..10 {
             redis.port = free_port();
-            redis.spawn(program);
+            redis.spawn();
             if redis.is_ready() {
                 return Some(redis);
             }
@@ -123,7 +119,6 @@ impl Redis {
     /// A sentinel that looks after a server by the name `main`; two of them agree on its end.
     #[track_caller]
     pub(crate) fn sentinel_of(master: &Self) -> Self {
-        let program = program().expect("the master was started by it");
         let directory = TempDir::new().expect("a directory");
         let conf = directory.path().join("sentinel.conf");
         let lines = format!(
@@ -134,14 +129,13 @@ impl Redis {
         fs::write(&conf, lines).expect("written");
         let options = vec![conf.display().to_string(), "--sentinel".into()];
         let mut redis = Self { directory, port: free_port(), options, child: None };
-        redis.spawn(program);
+        redis.spawn();
         assert!(redis.is_ready(), "the sentinel ended:\n{}", redis.log());
         redis
     }
 
-    fn spawn(&mut self, program: &str) {
-        let mut command = Command::new(program);
-        command.arg0(PROGRAMS[0]);
+    fn spawn(&mut self) {
+        let mut command = Command::new(PROGRAM);
         // A sentinel's file and word stand first, what it does not know it does not get.
         let is_sentinel = self.is_sentinel();
         command.args(&self.options[..if is_sentinel { 1 } else { 0 }]);
@@ -253,7 +247,7 @@ impl Redis {
     /// Starts it again with what is on its disk.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
-        self.spawn(program().expect("it ran before"));
+        self.spawn();
         assert!(self.is_ready(), "it does not start again:\n{}", self.log());
     }
 
