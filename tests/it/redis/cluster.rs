@@ -7,7 +7,7 @@ use crate::support::eventually;
 use crate::support::redis_process::Cluster;
 
 /// What the keys of the namespace `default` have in braces.
-const TAG: &str = "a8:05";
+const TAG: &str = "a8:31";
 
 #[test]
 fn instances_of_many_namespaces_are_spread_over_the_cluster() {
