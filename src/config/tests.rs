@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use super::*;
 use crate::auth::JwtConfig;
 use crate::healthcheck::Transport;
+use crate::store::redis::BadAddress;
 use crate::telemetry::{LogFormat, LogLevel};
 
 type Env<'a> = &'a [(&'a str, &'a str)];
@@ -310,8 +311,30 @@ fn words_of_closed_sets() {
         "--log_level is \"loud\", want one of debug, info, warn, warning, error, fatal, panic",
     );
     check_error(&["--log_format", "xml"], &[], "--log_format is \"xml\", want one of text, json, logstash");
-    check_error(&["--store", "redis"], &[], "--store is \"redis\", want inmem");
-    check_error(&[], &[("A8_STORE", "Inmem")], "--store (variable A8_STORE) is \"Inmem\", want inmem");
+    check_error(&["--store", "mysql"], &[], "--store is \"mysql\", want one of inmem, redis");
+    check_error(
+        &[],
+        &[("A8_STORE", "Inmem")],
+        "--store (variable A8_STORE) is \"Inmem\", want one of inmem, redis",
+    );
+}
+
+#[test]
+fn a_store_in_redis_needs_an_address_and_hides_it() {
+    check_error(&["--store", "redis"], &[], "--store is redis, but there is no --store_address");
+    let want = BadAddress::WANTED;
+    let bad = format!("--store_address is ***, want {want}");
+    check_error(&["--store", "redis", "--store_address", "redis://:hush@:x"], &[], &bad);
+    let cert = ["--store", "redis", "--store_address", "a:1", "--store_key", "k"];
+    check_error(&cert, &[], "--store_key is given without --store_cert");
+    let args = ["--store=redis", "--store_address=redis://u:hush@h:1/2", "--store_password=husher"];
+    let Ok(Parsed::Run(config)) = parse(&args, &[]) else { panic!("it is refused") };
+    let StoreConfig::Redis(redis) = &config.store else { panic!("it is another store") };
+    assert_eq!((redis.address.to_string().as_str(), redis.timeout), ("h:1", seconds(2)));
+    assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let Ok(Parsed::Run(config)) = parse(&["--store_address=a:1"], &[]) else { panic!("it is refused") };
+    assert_eq!(config.warnings, ["--store_address has no effect without --store redis"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::client::instance;
-use crate::support::redis::{RedisServer, has_redis};
+use crate::support::redis::{RedisServer, Wire, has_redis};
 use crate::support::{Client, Daemon, eventually};
 
 /// How long a write may take that is refused, with what this machine is late on top.
@@ -82,6 +82,46 @@ fn a_redis_that_stands_still_ends_no_lease() {
         let log = node.log();
         assert_eq!((log.matches("cannot be used").count(), log.matches("is back").count()), (1, 1), "{log}");
     }
+}
+
+#[test]
+fn a_wire_that_swallows_everything_is_noticed_in_time() {
+    if !has_redis() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let wire = Wire::to(&redis);
+    let cut_off = Daemon::start(&format!("--store redis --store_address {}", wire.address()));
+    let (client, other) = (cut_off.client(), daemon(&redis, "").client());
+    let id = client.register(&instance("web", "x"));
+    eventually("both show it", || (other.get(&path(&id)).status == 200).then_some(()));
+    wire.hold(true);
+    check_down(&client, &id);
+    let meanwhile = other.register(&instance("web", "meanwhile"));
+    assert_eq!(other.delete(&path(&id)).status, 200);
+    wire.hold(false);
+    eventually("it has caught up", || {
+        (client.get("/api/v1/services/web").ok().ids() == [meanwhile.clone()]).then_some(())
+    });
+    check_up(&client, &meanwhile);
+    assert!(!cut_off.log().contains("written back"), "{}", cut_off.log());
+}
+
+#[test]
+fn connections_that_are_cut_are_made_anew() {
+    if !has_redis() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let node = daemon(&redis, "");
+    let client = node.client();
+    let id = client.register(&instance("web", "x"));
+    for kind in ["normal", "normal"] {
+        let _: redis::Value = redis.run(&format!("CLIENT KILL TYPE {kind} SKIPME yes"));
+        check_up(&client, &id);
+    }
+    let reloads = node.metric("a8_redis_reloads_total");
+    assert!((reloads - 64.0).abs() < 0.5, "nothing was missing, so nothing is read anew: {reloads}");
 }
 
 #[test]

@@ -98,9 +98,11 @@ impl Encoded {
 
 /// The namespace that was encoded as `text`; none when it cannot have been.
 pub(super) fn decoded(text: &[u8]) -> Option<Namespace> {
-    let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = text.chunks(2).map(digits).collect();
-    String::from_utf8(bytes?).ok()?.parse().ok()
+    let (pairs, rest) = text.as_chunks::<2>();
+    let is_encoded = rest.is_empty() && text.iter().all(u8::is_ascii_hexdigit);
+    let digits = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(digits).collect();
+    String::from_utf8(bytes.filter(|_| is_encoded)?).ok()?.parse().ok()
 }
 
 /// The namespace and the id in a member of the sorted set of leases.

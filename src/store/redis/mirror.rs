@@ -162,7 +162,7 @@ impl Mirror {
         self.moved.send_replace(());
     }
 
-    /// Waits until a namespace stands at `at` or later, or differs in its epoch; at most so long.
+    /// Waits until a namespace stands at `at` or later, but at most so long.
     pub(super) async fn until(&self, namespace: &Namespace, at: Tag, at_most: Duration) {
         let mut moved = self.moved.subscribe();
         let reached = async {

@@ -14,8 +14,10 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Failure;
-use super::keys::Bucket;
-use super::{Lease, Shared};
+use super::keys::{Bucket, Encoded};
+use super::{Lease, Shared, millis};
+use crate::model::Namespace;
+use crate::store::StoreError;
 
 /// Renewals that wait to be sent.
 #[derive(Debug, Default)]
@@ -107,6 +109,90 @@ impl Coalescer {
             }
         }
         while under_way.next().await.is_some() {}
+    }
+}
+
+impl Shared {
+    pub(super) async fn renew(&self, lease: Lease) -> Result<(), StoreError> {
+        let renewed = match &lease.length {
+            Some(_) if !self.connection.is_up() => return Err(StoreError::Unavailable),
+            Some(_) => {
+                // The loop that sends it has ended with the process.
+                let answer = self.renewals.add(lease).await;
+                answer.map_err(|_| StoreError::Unavailable)?
+            }
+            None => self.renew_unseen(&lease).await,
+        };
+        match renewed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::NoSuchInstance),
+            Err(failure) => Err(self.unavailable(&failure)),
+        }
+    }
+
+    /// Renews leases of one bucket by one call; answers for each, in order.
+    pub(super) async fn renew_by_call(&self, bucket: Bucket, leases: &[Lease]) -> Result<Vec<bool>, Failure> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let members = leases.iter().map(|lease| Encoded::of(&lease.namespace).member(&lease.id));
+        let mut call = self.scripts.renew.on([bucket.clock(), bucket.leases()]);
+        for member in members {
+            call = call.arg(member);
+        }
+        for lease in leases {
+            call = call.arg(lease.length.unwrap_or(0));
+        }
+        let answers: Vec<u8> = self.connection.call(&call).await?;
+        let mut renewed: Vec<bool> = answers.iter().map(|answer| *answer == 1).collect();
+        self.redis_metrics.renewal_calls.inc();
+        self.redis_metrics.renewals.inc_by(u64::try_from(leases.len()).unwrap_or(u64::MAX));
+        self.note_renewed(
+            bucket,
+            leases.iter().zip(&renewed).filter_map(|(it, renewed)| renewed.then_some(it)),
+        );
+        for (at, lease) in leases.iter().enumerate().filter(|(at, _)| answers.get(*at) == Some(&2)) {
+            let unseen = self.renew_unseen(lease).await?;
+            renewed.get_mut(at).into_iter().for_each(|renewed| *renewed = unseen);
+        }
+        Ok(renewed)
+    }
+
+    /// Renews a lease that this node does not know the length of.
+    async fn renew_unseen(&self, lease: &Lease) -> Result<bool, Failure> {
+        let Lease { bucket, namespace, id, length: _ } = lease;
+        let encoded = Encoded::of(namespace);
+        let keys = [bucket.clock(), bucket.leases(), bucket.instances(&encoded)];
+        let call = self.scripts.renew_unseen.on(keys).arg(encoded.as_str()).arg(&**id);
+        let renewed = self.connection.call(&call).await?;
+        if renewed {
+            self.note_renewed(*bucket, [lease].into_iter());
+        }
+        Ok(renewed)
+    }
+
+    /// Shows and announces leases that began anew.
+    fn note_renewed<'a>(&self, bucket: Bucket, leases: impl Iterator<Item = &'a Lease>) {
+        let now = self.clock.now();
+        let Some(mut announced) = self.renewed.get(bucket.position()).map(Mutex::lock) else { return };
+        for lease in leases {
+            self.metrics.renewals.inc();
+            announced.add(&lease.namespace, &lease.id);
+            if let Some(directory) = self.mirror.directory(&lease.namespace) {
+                directory.touch(&lease.id, now);
+            }
+        }
+    }
+
+    /// Who renewed here since this was last asked for.
+    pub(super) fn renewed_in(&self, bucket: Bucket) -> Vec<u8> {
+        let renewed = self.renewed.get(bucket.position()).map(|renewed| std::mem::take(&mut *renewed.lock()));
+        renewed.unwrap_or_default().into_bytes()
+    }
+
+    pub(super) fn lease(&self, namespace: &Namespace, id: &str) -> Lease {
+        let length = self.mirror.get(namespace, id).map(|it| millis(self.limits.leases.renewed_lease(&it)));
+        Lease { bucket: Bucket::of(namespace), namespace: namespace.clone(), id: id.into(), length }
     }
 }
 

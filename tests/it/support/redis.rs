@@ -3,8 +3,11 @@
 //! Never: touches a Redis that the test did not start.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -36,6 +39,69 @@ pub(crate) fn has_redis() -> bool {
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
+}
+
+/// A wire to a server that can be held: what is sent then is neither delivered nor refused.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    port: u16,
+    is_held: Arc<AtomicBool>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Wire {
+    pub(crate) fn to(server: &RedisServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (is_held, is_over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (held, over, target) = (is_held.clone(), is_over.clone(), server.address());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { break };
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let Ok(server) = TcpStream::connect(&target) else { continue };
+                let ends =
+                    |from: &TcpStream, to: &TcpStream| Some((from.try_clone().ok()?, to.try_clone().ok()?));
+                for (from, to) in [ends(&client, &server), ends(&server, &client)].into_iter().flatten() {
+                    let (held, over) = (held.clone(), over.clone());
+                    thread::spawn(move || carry(from, to, &held, &over));
+                }
+            }
+        });
+        Self { port, is_held, is_over }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        // Wakes who accepts.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, held: &AtomicBool, over: &AtomicBool) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        while held.load(Ordering::Relaxed) && !over.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        if over.load(Ordering::Relaxed) || to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    // Either end may be gone already.
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
 // === impl RedisServer ===
