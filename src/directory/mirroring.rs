@@ -35,11 +35,13 @@ pub enum Applied {
 }
 
 impl Directory {
-    /// An empty directory that stands where another one does, and follows it.
+    /// An empty directory that stands where another one does, and follows it; from revision 0 on, nothing is missing.
     #[must_use]
     pub fn mirror(number: u32, slots: Arc<Slots>, clock: Arc<Clock>, limits: LogLimits, at: Tag) -> Self {
         let mirror = Self::new(number, slots, clock, limits, LeaseRules::default());
-        mirror.writer.lock().log.restart(at.revision, Moment::default());
+        if 0 < at.revision {
+            mirror.writer.lock().log.restart(at.revision, Moment::default());
+        }
         let Tag { epoch, revision } = at;
         mirror.snapshot.store(Arc::new(Snapshot { epoch, revision, ..Snapshot::default() }));
         mirror
