@@ -6,7 +6,8 @@
 //! a rendering of it. Everything that writes goes to a [`store::Store`], which owns the leases and alone
 //! decides what is alive. A heartbeat touches a lease and nothing else.
 //!
-//! Never: persists anything in this process, or answers a read from anywhere but a directory.
+//! Never: persists anything in this process (`--store redis` keeps it in another), or answers a read from
+//! anywhere but a directory.
 //!
 //! ```text
 //!  clients ── listener ── api ── auth → Namespace ── registry
@@ -43,7 +44,8 @@
 //!
 //! # Invariants
 //!
-//! * No request waits for another process, and no lock is held while encoding, compressing or sending.
+//! * No read waits for another process, a write only for Redis when that is the store, and no lock is held
+//!   while encoding, compressing or sending.
 //! * A heartbeat changes no revision, allocates nothing in the store, and costs the same whatever the
 //!   number of instances.
 //! * A namespace never sees another; reading one never makes it.
@@ -57,6 +59,10 @@
 //! namespace → `api/amalgam8.rs` reads the body through [`wire`] into a [`model::Registration`] →
 //! [`registry`] grants the lease → [`store::memory`] checks capacity → [`directory`] places it: slot, chunk,
 //! revision, change.
+//!
+//! **With Redis.** [`store::redis`] compares and puts by a script what the model's rules made of a registration, and
+//! answers when its own mirror has it; heartbeats of a few milliseconds go as one call. `store/redis/following.rs`
+//! reads everybody's changes into the mirror, which is what the directories are then.
 //!
 //! **Heartbeat.** The same road, shorter: in `directory/slots.rs` one look-up and two atomic stores.
 //!

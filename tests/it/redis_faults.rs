@@ -92,7 +92,8 @@ fn a_wire_that_swallows_everything_is_noticed_in_time() {
     let redis = RedisServer::start();
     let wire = Wire::to(&redis);
     let cut_off = Daemon::start(&format!("--store redis --store_address {}", wire.address()));
-    let (client, other) = (cut_off.client(), daemon(&redis, "").client());
+    let well = daemon(&redis, "");
+    let (client, other) = (cut_off.client(), well.client());
     let id = client.register(&instance("web", "x"));
     eventually("both show it", || (other.get(&path(&id)).status == 200).then_some(()));
     wire.hold(true);

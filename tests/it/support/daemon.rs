@@ -85,6 +85,7 @@ impl Setup {
     #[track_caller]
     pub(crate) fn start(&self) -> Daemon {
         let defaults = ["--api_address", "127.0.0.1", "--api_port", "0", "--log_level", "info"];
+        // Chapters that know nothing of stores can be run on Redis too.
         let of_store = match self.flags.iter().any(|flag| flag.starts_with("--store")) {
             false => super::redis_process::flags_of_shared(),
             true => None,
