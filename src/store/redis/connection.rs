@@ -291,8 +291,7 @@ impl RedisConfig {
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(None);
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let info: Result<String, RedisError> =
-            redis::cmd("INFO").query_async(&mut connection).await;
+        let info: Result<String, RedisError> = redis::cmd("INFO").query_async(&mut connection).await;
         match info {
             Ok(info) => refuse_unusable(&info)?,
             // It may be forbidden to ask.

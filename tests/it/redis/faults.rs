@@ -206,20 +206,23 @@ fn a_server_that_became_a_replica() {
 
 #[test]
 fn a_server_that_loads_its_data_for_a_while() {
-    let Some((mut redis, nodes, load)) = under_load("--appendonly yes --enable-debug-command yes") else { return };
+    let Some((mut redis, nodes, load)) = under_load("--appendonly yes --enable-debug-command yes") else {
+        return;
+    };
     // Every key takes a while to load.
     redis.ask("DEBUG POPULATE 4000 other");
     redis.ask("SAVE");
     redis.ask("BGREWRITEAOF");
     eventually("the data is written", || {
-        (redis.info("aof_rewrite_in_progress")? == "0" && redis.info("aof_rewrite_scheduled")? == "0").then_some(())
+        (redis.info("aof_rewrite_in_progress")? == "0" && redis.info("aof_rewrite_scheduled")? == "0")
+            .then_some(())
     });
     redis.kill();
     redis.option_for_next("--key-load-delay 2000");
     redis.restart();
     let begun = Instant::now();
     if redis.try_ask("GET x").is_ok() {
-        println!("skipped: Redis loads too fast to be seen");
+        eprintln!("skipped: Redis loads too fast to be seen");
         return;
     }
     endure(&nodes, &load, begun, Duration::from_secs(3));
@@ -261,7 +264,10 @@ fn a_wrong_password_is_told_without_it() {
         let flags = format!("--store redis --store_address {address} {flags}");
         let daemon = Setup::new(&flags).args("--log_level debug").start();
         let line = daemon.logged("cannot be used");
-        assert!(line.contains("NOAUTH") || line.contains("WRONGPASS") || line.contains("uthentication"), "{line}");
+        assert!(
+            line.contains("NOAUTH") || line.contains("WRONGPASS") || line.contains("uthentication"),
+            "{line}"
+        );
         let client = daemon.client();
         let answer = client.get(LIST);
         assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "nothing was ever read");

@@ -84,7 +84,8 @@ impl Load {
                 let id = own[0].register(&registration(&service, &value));
                 shared.steady.lock().expect("nobody panicked").insert(id.clone());
                 let (shared, own, kept) = (shared.clone(), own.clone(), Kept { service, value, id });
-                clients.push(thread::spawn(move || shared.keep(&own, kept, usize::MAX).into_iter().collect()));
+                clients
+                    .push(thread::spawn(move || shared.keep(&own, kept, usize::MAX).into_iter().collect()));
             }
             let shared = shared.clone();
             clients.push(thread::spawn(move || shared.come_and_go(&own, at)));
@@ -228,7 +229,8 @@ impl Shared {
             }
             let (shared, clients) = (self.clone(), clients.to_vec());
             living.push(thread::spawn(move || {
-                let kept = shared.register(&clients, format!("passing-{at}"), format!("10.1.{at}.1:{number}"))?;
+                let kept =
+                    shared.register(&clients, format!("passing-{at}"), format!("10.1.{at}.1:{number}"))?;
                 shared.keep(&clients, kept, 1 + number % 16)
             }));
             thread::sleep(2 * PAUSE);

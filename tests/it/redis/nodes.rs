@@ -30,7 +30,7 @@ fn a_write_by_one_is_read_from_the_others_within_a_tenth_of_a_second() {
     }
     delays.sort_unstable();
     let p99 = delays[delays.len() * 99 / 100];
-    println!("p50 {:?}, p99 {p99:?}, longest {:?}", delays[delays.len() / 2], delays[delays.len() - 1]);
+    eprintln!("p50 {:?}, p99 {p99:?}, longest {:?}", delays[delays.len() / 2], delays[delays.len() - 1]);
     assert!(p99 < Duration::from_millis(100), "{p99:?}");
 }
 
@@ -135,7 +135,7 @@ fn who_stops_renewing_is_gone_everywhere_within_a_second_and_counted_once() {
         let threads: Vec<_> = clients.iter().map(|client| scope.spawn(move || look(client))).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     });
-    println!("after their end, instances were listed for at most {looks:?}");
+    eprintln!("after their end, instances were listed for at most {looks:?}");
     assert!(looks.iter().all(|late| *late < Duration::from_secs(1)), "{looks:?}");
     eventually("each is counted once", || {
         let sum = nodes.sum("a8_expirations_total");

@@ -90,7 +90,8 @@ impl Setup {
             false => super::redis_process::flags_of_shared(),
             true => None,
         };
-        let defaults: Vec<_> = defaults.into_iter().chain(of_store.iter().flat_map(|it| it.split(' '))).collect();
+        let defaults: Vec<_> =
+            defaults.into_iter().chain(of_store.iter().flat_map(|it| it.split(' '))).collect();
         let mut child = self.spawn(&defaults, Stdio::null());
         let log = Log::default();
         log.follow(child.stderr.take().expect("it is piped"));

@@ -50,7 +50,8 @@ static SHARED: OnceLock<Shared> = OnceLock::new();
 pub(crate) fn is_there() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     let found = *FOUND.get_or_init(|| {
-        let version = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let version =
+            Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         version.is_ok_and(|status| status.success())
     });
     if !found {
@@ -203,7 +204,8 @@ impl Redis {
     }
 
     fn connect(&self) -> RedisResult<Connection> {
-        let password = self.option("--requirepass").map(|password| format!(":{password}@")).unwrap_or_default();
+        let password =
+            self.option("--requirepass").map(|password| format!(":{password}@")).unwrap_or_default();
         let client = Client::open(format!("redis://{password}{}", self.address()))?;
         let connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
         connection.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -214,7 +216,7 @@ impl Redis {
     pub(crate) fn try_ask(&self, command: &str) -> RedisResult<Value> {
         let mut words = command.split_whitespace();
         let mut command = redis::cmd(words.next().expect("a command"));
-        command.arg(&words.collect::<Vec<_>>()).query(&mut self.connect()?)
+        command.arg(words.collect::<Vec<_>>()).query(&mut self.connect()?)
     }
 
     /// Sends a command that must be done.
@@ -308,7 +310,9 @@ impl Cluster {
         let nodes: Option<Vec<_>> = (0..6)
             .map(|_| {
                 let bus = free_port();
-                Redis::start(&format!("--cluster-enabled yes --cluster-port {bus} --cluster-node-timeout 3000"))
+                Redis::start(&format!(
+                    "--cluster-enabled yes --cluster-port {bus} --cluster-node-timeout 3000"
+                ))
             })
             .collect();
         let cluster = Self { nodes: nodes? };
@@ -346,7 +350,8 @@ impl Cluster {
 
     /// The slot of a hash tag.
     pub(crate) fn slot(&self, tag: &str) -> u16 {
-        let slot = self.nodes.iter().find_map(|node| node.try_ask(&format!("CLUSTER KEYSLOT {{{tag}}}")).ok());
+        let slot =
+            self.nodes.iter().find_map(|node| node.try_ask(&format!("CLUSTER KEYSLOT {{{tag}}}")).ok());
         redis::from_redis_value(slot.expect("a node that is up")).expect("a slot")
     }
 
@@ -358,14 +363,15 @@ impl Cluster {
             text.lines().any(|line| {
                 let words: Vec<_> = line.split(' ').collect();
                 let is_it = words[2].contains("myself,master");
-                is_it && words[8..].iter().any(|range| {
-                    let (first, last) = range.split_once('-').unwrap_or((range, range));
-                    match (first.parse::<u16>(), last.parse::<u16>()) {
-                        (Ok(first), Ok(last)) => first <= slot && slot <= last,
-                        // What is under way stands in brackets.
-                        _ => false,
-                    }
-                })
+                is_it
+                    && words[8..].iter().any(|range| {
+                        let (first, last) = range.split_once('-').unwrap_or((range, range));
+                        match (first.parse::<u16>(), last.parse::<u16>()) {
+                            (Ok(first), Ok(last)) => first <= slot && slot <= last,
+                            // What is under way stands in brackets.
+                            _ => false,
+                        }
+                    })
             })
         })
     }
