@@ -222,7 +222,7 @@ impl Daemon {
         }
         let address = listener.local_addr()?;
         let service = api::Entrance::new(api, ops, &observer);
-        let tried_for_peers = tried.clone();
+        let tried_first = tried.clone();
         tasks.spawn(Phase::Serve, "listener", |shutdown| async move {
             if let Some(tried) = tried {
                 // Told to stop meanwhile, it serves nobody.
@@ -233,7 +233,7 @@ impl Daemon {
         match peering {
             None if is_ready => health.enter(HealthPhase::Ready),
             None => {}
-            Some(peering) => spawn_peering(&mut tasks, peering, tried_for_peers),
+            Some(peering) => spawn_peering(&mut tasks, peering, tried_first),
         }
         tracing::info!(%address, "the registry is served on {address}");
 
@@ -252,13 +252,12 @@ impl Daemon {
     }
 }
 
-/// Starts what peers need; it makes the process ready. What peers have is asked for when the store was tried, which
-/// could not take it before.
+/// Starts what peers need; it makes the process ready.
 fn spawn_peering(tasks: &mut Tasks, peering: Peering, tried: Option<CancellationToken>) {
     let Peering { peers: _, links, announcements, first_sync } = peering;
     tasks.spawn(Phase::Announce, "peer synchronization", |shutdown| async move {
         if let Some(tried) = tried {
-            // Told to stop meanwhile, it ends at once.
+            // What peers say can be written down when the store was reached; told to stop meanwhile, it ends at once.
             let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
         }
         first_sync.run(shutdown).await;

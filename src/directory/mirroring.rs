@@ -35,12 +35,14 @@ pub enum Applied {
 }
 
 impl Directory {
-    /// An empty directory that stands where another one does, and follows it; from revision 0 on, nothing is missing.
+    /// An empty directory that stands where another one does, and follows it.
     #[must_use]
     pub fn mirror(number: u32, slots: Arc<Slots>, clock: Arc<Clock>, limits: LogLimits, at: Tag) -> Self {
         let mirror = Self::new(number, slots, clock, limits, LeaseRules::default());
-        if 0 < at.revision {
-            mirror.writer.lock().log.restart(at.revision, Moment::default());
+        if at.revision != 0 {
+            // What happened before is not known.
+            let now = mirror.clock.now();
+            mirror.writer.lock().log.restart(at.revision, now);
         }
         let Tag { epoch, revision } = at;
         mirror.snapshot.store(Arc::new(Snapshot { epoch, revision, ..Snapshot::default() }));

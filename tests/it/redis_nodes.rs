@@ -276,7 +276,8 @@ fn eureka_clients_see_one_registry() {
     assert_eq!(status(&a), "OUT_OF_SERVICE");
     let delta = |client: &Client| {
         let delta = json(client).get("/eureka/apps/delta").ok().json();
-        (delta["applications"]["apps__hashcode"].clone(), delta["applications"]["versions__delta"].clone())
+        // The number of versions also says how far back a node's log goes, which is its own affair.
+        delta["applications"]["apps__hashcode"].clone()
     };
     eventually("both give the same delta", || (delta(&a) == delta(&b)).then_some(()));
     assert_eq!(json(&a).delete(&format!("{at}/status?value=UP")).status, 200);
