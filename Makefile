@@ -1,11 +1,12 @@
 # Building, testing and packing the registry. `make help` lists the targets.
 #
-# Needs a Rust toolchain; `test` also uses curl and openssl where they are there.
+# Needs a Rust toolchain; `test` also uses curl and openssl where they are there, and gets a Redis through apt-get
+# where it may.
 # CARGO_TARGET_DIR is respected.
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help build build.registry run fmt lint doc precommit check test test.all test.properties test.fuzz \
+.PHONY: help build build.registry run fmt lint doc precommit check test test.all test.redis test.properties test.fuzz \
 	test.image interop bench docker dockerize.registry release clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -16,6 +17,9 @@ DATE       := $(or $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:
 ARCH       := $(shell uname -m)
 NAME       := a8registry-$(VERSION)-$(ARCH)
 STAMP      := A8_BUILD_VERSION=$(VERSION) A8_BUILD_REVISION=$(REVISION) A8_BUILD_DATE=$(DATE)
+
+# With the Redis that the tests found or made.
+WITH_REDIS := PATH="$(abspath $(TARGET_DIR))/redis:$$PATH"
 
 # What the long tests may cost.
 FUZZ_SECONDS   ?= 60
@@ -57,8 +61,9 @@ precommit: ## format checked, lint, doc
 
 check: precommit test ## precommit and test
 
-test: ## the short tests: units, the API, the README's commands
-	cargo test --locked
+test: ## the short tests: units, the API, the store in Redis, the README's commands
+	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
+	$(WITH_REDIS) cargo test --locked
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
 	@echo "left out: random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"

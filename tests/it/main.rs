@@ -12,6 +12,7 @@ mod limits;
 mod peers;
 mod process;
 mod readme;
+mod redis;
 mod redis_faults;
 mod redis_nodes;
 mod redis_setups;

@@ -1,12 +1,14 @@
-//! What the chapters share: a registry as a process, clients, a peer, certificates and tokens.
+//! What the chapters share: a registry as a process, clients, a peer, Redis, a line that breaks, certificates and tokens.
 //!
 //! Never: reaches into a module of the product; here it is a program with a port.
 
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eureka;
+pub(crate) mod line;
 pub(crate) mod peer;
 pub(crate) mod redis;
+pub(crate) mod redis_process;
 pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod upstream;
@@ -16,7 +18,9 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Answer, Client, Connection};
 pub(crate) use daemon::{Daemon, Setup};
 pub(crate) use eureka::Eureka;
+pub(crate) use line::Line;
 pub(crate) use peer::Peer;
+pub(crate) use redis_process::Redis;
 
 /// More than anything here takes on a machine that does something else as well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

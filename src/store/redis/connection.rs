@@ -291,10 +291,9 @@ impl RedisConfig {
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(None);
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let info: Result<String, RedisError> =
-            redis::cmd("INFO").arg("server").query_async(&mut connection).await;
+        let info: Result<String, RedisError> = redis::cmd("INFO").query_async(&mut connection).await;
         match info {
-            Ok(info) => refuse_old(&info)?,
+            Ok(info) => refuse_unusable(&info)?,
             // It may be forbidden to ask.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {}
             Err(error) => return Err(error),
@@ -350,9 +349,15 @@ impl RedisConfig {
     }
 }
 
-fn refuse_old(info: &str) -> Result<(), RedisError> {
-    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default();
-    let mut parts = version.trim().split('.').map(|part| part.parse::<u32>().ok());
+/// A server that is too old, or that takes no writes; else it would be lost and found with each of them.
+fn refuse_unusable(info: &str) -> Result<(), RedisError> {
+    let said = |name| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    if said("role:") == "slave" {
+        let detail = "Redis is a replica, want a server that can be written to".to_owned();
+        return Err(RedisError::from((ErrorKind::InvalidClientConfig, "wrong role", detail)));
+    }
+    let version = said("redis_version:");
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
     match (parts.next().flatten(), parts.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) < OLDEST => {
             let (major, minor) = OLDEST;

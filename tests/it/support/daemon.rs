@@ -10,7 +10,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::redis::RedisServer;
 use super::{Client, PATIENCE, eventually};
 
 /// How a process is to be started.
@@ -27,8 +26,6 @@ pub(crate) struct Daemon {
     child: Child,
     log: Log,
     address: SocketAddr,
-    /// Its store, when the tests are run on Redis.
-    _redis: Option<RedisServer>,
 }
 
 /// How a process ended and what it wrote.
@@ -88,17 +85,17 @@ impl Setup {
     #[track_caller]
     pub(crate) fn start(&self) -> Daemon {
         let defaults = ["--api_address", "127.0.0.1", "--api_port", "0", "--log_level", "info"];
-        // Chapters that know nothing of stores can be run on Redis too; each daemon has one of its own.
-        let is_free = !self.flags.iter().any(|flag| flag.starts_with("--store"));
-        let redis = std::env::var_os("A8_TEST_REDIS").filter(|_| is_free).map(|_| RedisServer::start());
-        let on_redis = match &redis {
-            Some(redis) => self.clone().args(&format!("--store redis --store_address {}", redis.address())),
-            None => self.clone(),
+        // Chapters that know nothing of stores can be run on Redis too.
+        let of_store = match self.flags.iter().any(|flag| flag.starts_with("--store")) {
+            false => super::redis_process::flags_of_shared(),
+            true => None,
         };
-        let mut child = on_redis.spawn(&defaults, Stdio::null());
+        let defaults: Vec<_> =
+            defaults.into_iter().chain(of_store.iter().flat_map(|it| it.split(' '))).collect();
+        let mut child = self.spawn(&defaults, Stdio::null());
         let log = Log::default();
         log.follow(child.stderr.take().expect("it is piped"));
-        let mut daemon = Daemon { child, log, address: ([0, 0, 0, 0], 0).into(), _redis: redis };
+        let mut daemon = Daemon { child, log, address: ([0, 0, 0, 0], 0).into() };
         daemon.address = daemon.address_in("the registry is served on ");
         daemon
     }
