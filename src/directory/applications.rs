@@ -5,7 +5,7 @@
 //! Never: encodes an instance that is encoded already, or holds a lock while sending.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -42,6 +42,8 @@ pub struct Applications {
     len: Option<u64>,
     /// Its length, guessed where it is not encoded yet.
     about: usize,
+    /// The whole of it compressed, for a document that is kept for many readers.
+    zipped: Option<Arc<OnceLock<Bytes>>>,
 }
 
 /// The document in frames, each made when it is asked for.
@@ -273,7 +275,12 @@ impl Applications {
         });
         let about = about.sum();
         let len = is_known.then(|| u64::try_from(about).unwrap_or(u64::MAX));
-        Self { press, parts, instances, len, about }
+        Self { press, parts, instances, len, about, zipped: None }
+    }
+
+    /// The same document for many readers: it is compressed once.
+    pub(super) fn kept(self) -> Self {
+        Self { zipped: Some(Arc::default()), ..self }
     }
 
     /// Number of instances.
@@ -297,16 +304,23 @@ impl Applications {
     /// The document, coded.
     #[must_use]
     pub fn render(self, encoding: Encoding) -> Pages {
-        let Self { press, parts, len, .. } = self;
+        let Self { press, parts, len, about, zipped, .. } = self;
         let is_short = len.is_some_and(|len| len <= ONE_FRAME_MAX);
         let whole = |code: fn(Vec<u8>) -> Bytes| {
-            let mut text = Vec::with_capacity(ONE_FRAME_MAX.try_into().unwrap_or_default());
+            let mut text = Vec::with_capacity(about);
             parts.iter().for_each(|part| text.extend_from_slice(&press.text(part)));
-            vec![Part::Text(code(text))]
+            code(text)
         };
+        let zip = |text: Vec<u8>| super::gzip::gzip(&text);
         let (parts, gzip, next) = match encoding {
-            Encoding::Identity if is_short => (whole(Bytes::from), None, Next::Part),
-            Encoding::Gzip if is_short => (whole(|text| super::gzip::gzip(&text)), None, Next::Part),
+            Encoding::Identity if is_short => (vec![Part::Text(whole(Bytes::from))], None, Next::Part),
+            Encoding::Gzip if zipped.is_some() || is_short => {
+                let text = match &zipped {
+                    Some(zipped) => zipped.get_or_init(|| whole(zip)).clone(),
+                    None => whole(zip),
+                };
+                (vec![Part::Text(text)], None, Next::Part)
+            }
             Encoding::Identity => (parts, None, Next::Part),
             Encoding::Gzip => (parts, Some(Member::default()), Next::Header),
         };

@@ -88,7 +88,8 @@ impl Directory {
             }
             assembly.push(&entry.instance, &entry.text);
         }
-        let document = assembly.into_list(version_of(window.upto, window.after), hash_code(&snapshot.counts));
+        let list = assembly.into_list(version_of(window.upto, window.after), hash_code(&snapshot.counts));
+        let document = list.kept();
         kept.document = Some((window, now, document.clone()));
         Ok(document)
     }
