@@ -20,6 +20,8 @@ STAMP      := A8_BUILD_VERSION=$(VERSION) A8_BUILD_REVISION=$(REVISION) A8_BUILD
 
 # With the Redis that the tests found or made.
 WITH_REDIS := PATH="$(abspath $(TARGET_DIR))/redis:$$PATH"
+# Chapters in which Redis servers are killed, stopped and cut off; they take minutes.
+REDIS_FAULTS := redis::faults redis::sentinel redis::cluster redis_faults redis_setups
 
 # What the long tests may cost.
 FUZZ_SECONDS   ?= 60
@@ -63,12 +65,19 @@ check: precommit test ## precommit and test
 
 test: ## the short tests: units, the API, the store in Redis, the README's commands
 	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
-	$(WITH_REDIS) cargo test --locked
+	$(WITH_REDIS) cargo test --locked -- $(addprefix --skip ,$(REDIS_FAULTS))
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
-	@echo "left out: random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
+	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
+	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
 
-test.all: test test.properties test.fuzz interop test.image ## all tests, the long ones too
+test.all: test test.redis test.properties test.fuzz interop test.image ## all tests, the long ones too
+
+test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it
+	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
+	$(WITH_REDIS) cargo test --locked --test it -- redis
+	$(WITH_REDIS) A8_TEST_STORE=redis cargo test --locked --test it -- amalgam8:: eureka:: leases:: tenancy::
+	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
 
 test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
 	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release
