@@ -20,8 +20,8 @@ STAMP      := A8_BUILD_VERSION=$(VERSION) A8_BUILD_REVISION=$(REVISION) A8_BUILD
 
 # With the Redis that the tests found or made.
 WITH_REDIS := PATH="$(abspath $(TARGET_DIR))/redis:$$PATH"
-# Chapters in which Redis servers are killed, stopped and cut off; they take minutes.
-REDIS_FAULTS := redis::faults redis::sentinel redis::cluster redis_faults redis_setups
+# Chapters in which Redis servers are killed, stopped and cut off, or several registries are under load; they take minutes.
+REDIS_FAULTS := redis:: redis_faults redis_setups
 
 # What the long tests may cost.
 FUZZ_SECONDS   ?= 60
