@@ -90,12 +90,11 @@ impl Entrance {
         Self { router: router(api.clone(), ops, observer), api, renewals, lookups, eureka }
     }
 
-    /// The header of a read that may be out of date.
-    fn warning<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
-        let is_tenants = ["/api/", "/eureka/"].iter().any(|root| request.uri().path().starts_with(root));
+    /// The header of a tenant's read that may be out of date.
+    fn warning(&self) -> Option<HeaderValue> {
         match self.api.registry().standing() {
-            Standing::Stale { .. } if is_tenants && tenant::reads(request.method()) => Some(STALE),
-            Standing::Stale { .. } | Standing::Current | Standing::Unread => None,
+            Standing::Stale { .. } => Some(STALE),
+            Standing::Current | Standing::Unread => None,
         }
     }
 
@@ -161,19 +160,23 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Entering {
-        let warning = self.warning(&request);
-        let state = match Short::of(request.method(), request.uri().path()) {
-            Some(Short::Renewal { .. }) => self.renew(request.into_parts().0),
-            Some(Short::LookUp) => self.look_up(request.into_parts().0),
+        let is_read = tenant::reads(request.method());
+        let (state, is_tenants) = match Short::of(request.method(), request.uri().path()) {
+            Some(Short::Renewal { .. }) => (self.renew(request.into_parts().0), true),
+            Some(Short::LookUp) => (self.look_up(request.into_parts().0), true),
             None => {
                 // Shares its text, so that the path is read once while the request moves on.
                 let uri = request.uri().clone();
                 match Place::of(uri.path()) {
-                    Some(place) => self.eureka(request, place),
-                    None => State::Routed { response: self.router.call(request.map(Body::new)) },
+                    Some(place) => (self.eureka(request, place), true),
+                    None => {
+                        let response = self.router.call(request.map(Body::new));
+                        (State::Routed { response }, uri.path().starts_with("/api/"))
+                    }
                 }
             }
         };
+        let warning = if is_read && is_tenants { self.warning() } else { None };
         Entering { state, warning }
     }
 }

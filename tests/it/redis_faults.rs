@@ -34,6 +34,9 @@ fn check_down(client: &Client, id: &str) {
         let read = client.get("/api/v1/services/web");
         (read.ok().header("warning").starts_with("110") && read.ids().contains(&id.to_owned())).then_some(())
     });
+    for list in ["/eureka/apps", "/eureka/v2/apps", "/v2/apps"] {
+        assert!(client.get(list).ok().header("warning").starts_with("110"), "{list}");
+    }
     for refused in [client.post(&instance("web", "while down")), client.delete(&path(id))] {
         assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
     }
