@@ -184,8 +184,8 @@ impl Directory {
     /// On a Netflix server one run removes at most as many as would leave 85 of a hundred, taken at random;
     /// hashes are random enough (spec eureka section 3.5).
     fn evicted<'a>(&self, due: &'a [Due]) -> std::borrow::Cow<'a, [Due]> {
-        let (size, max) = (self.len(), self.len() - self.len() * 85 / 100);
-        debug_assert!(max <= size);
+        let size = self.len();
+        let max = size - size * 85 / 100;
         if !self.rules.strict_eureka || due.len() <= max {
             return due.into();
         }

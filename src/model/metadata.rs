@@ -94,7 +94,7 @@ fn string_token(text: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// The UTF-16 code unit of an escape `\uXXXX` that begins at `at`.
+/// The UTF-16 code unit of an escape, `\u` and four digits, that begins at `at`.
 fn code_unit(bytes: &[u8], at: usize) -> Option<u32> {
     let escape = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u32::from_str_radix(std::str::from_utf8(escape).ok()?, 16).ok()
