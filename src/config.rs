@@ -5,6 +5,7 @@
 //! Never: reads the process' environment or any file, or shows a secret.
 
 mod args;
+mod catalogs;
 mod duration;
 mod resolve;
 mod spelling;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use crate::api::Proxies;
 use crate::auth::AuthConfig;
+use crate::catalog::CatalogsConfig;
 use crate::directory::LeaseRules;
 use crate::healthcheck::Probe;
 use crate::model::{Secret, TtlLimits};
@@ -58,6 +60,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Eureka servers that share a namespace with this one.
     pub peers: PeersConfig,
+    /// Foreign systems whose instances are shown too.
+    pub catalogs: CatalogsConfig,
     /// What is for operators only.
     pub ops: OpsConfig,
     /// What is logged, and how.

@@ -71,6 +71,7 @@ impl Daemon {
             limits,
             timeouts,
             peers,
+            catalogs: _,
             ops,
             log: _,
             given,

@@ -86,6 +86,8 @@
 
 pub mod api;
 pub mod auth;
+pub mod catalog;
+pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod directory;

@@ -5,6 +5,7 @@
 //! Never: JSON keys, status codes, clocks read on their own, or knowledge of any other module.
 
 mod document;
+mod foreign;
 mod instance;
 mod invalid;
 mod lease;
@@ -14,6 +15,7 @@ mod secret;
 mod succession;
 
 pub use document::{DataCenter, Document, Port};
+pub use foreign::{CatalogName, Foreign};
 pub use instance::{Action, Endpoint, EndpointType, EurekaClaim, Instance, Registration, Status};
 pub use invalid::Invalid;
 pub use lease::{Clock, Moment, Rfc3339, Timestamp, TtlLimits};

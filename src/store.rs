@@ -17,7 +17,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Overlay};
 use crate::model::{Instance, Invalid, Namespace, Origin, Update};
 
 /// A store's answer: there at once (memory), or after a wait (another process). A store in memory
@@ -64,6 +64,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Everything there is to read of a namespace; none when nobody has written to it.
     fn directory(&self, namespace: &Namespace) -> Option<Arc<Directory>>;
+
+    /// Takes over what differs in a catalog of a namespace, which is made when there is none.
+    ///
+    /// # Errors
+    /// When there are as many namespaces as there may be.
+    fn overlay(&self, namespace: &Namespace, overlay: Overlay) -> Result<(), StoreError>;
 
     /// Whether readers see all that was written.
     fn standing(&self) -> Standing;

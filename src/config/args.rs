@@ -13,10 +13,12 @@ use clap::error::Error;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
 
 use super::ConfigError;
+use super::catalogs::CatalogArgs;
 use super::spelling::{Setting, Settings, shortened, variable};
 use super::values::{self, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
 use crate::api::Cidr;
 use crate::auth::Mode;
+use crate::catalog::config::KubernetesServer;
 use crate::model::{Namespace, Secret, ServiceName};
 use crate::outbound::{BaseUrl, redacted};
 use crate::telemetry::{BUILD, LogFormat, LogLevel};
@@ -63,6 +65,8 @@ pub(super) struct Args {
     pub(super) timeouts: TimeoutArgs,
     #[command(flatten)]
     pub(super) peers: PeerArgs,
+    #[command(flatten)]
+    pub(super) catalogs: CatalogArgs,
     #[command(flatten)]
     pub(super) ops: OpsArgs,
 }
@@ -267,7 +271,7 @@ pub(super) struct PeerArgs {
     /// `http://user:password@host:8761/eureka/`; repeatable; unset: none
     #[arg(long, value_name = "URL", value_parser = values::base_url, value_delimiter = ',')]
     pub(super) eureka_peer_url: Vec<BaseUrl>,
-    /// Namespace that Eureka peers share
+    /// Namespace that Eureka peers share, and that --eureka_url fills
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = values::namespace)]
     pub(super) eureka_namespace: Namespace,
     /// Application under which this server is registered at its Eureka peers; theirs, for them to show it as available
@@ -375,7 +379,8 @@ fn shown_value(table: &clap::Command, setting: &Setting) -> String {
     if is_read_as::<Secret>(table, setting.flag()) {
         return "***".to_owned();
     }
-    match is_read_as::<BaseUrl>(table, setting.flag()) {
+    let is_url = is_read_as::<BaseUrl>(table, setting.flag());
+    match is_url || is_read_as::<KubernetesServer>(table, setting.flag()) {
         // All of it but the credentials.
         true => shortened(redacted(&setting.value().to_string_lossy()).as_ref()),
         false => shortened(setting.value()),

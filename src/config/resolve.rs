@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::args::{
     Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, PeerArgs, StoreArgs, TimeoutArgs,
 };
+use super::catalogs::catalogs_config;
 use super::spelling::Settings;
 use super::values::StoreName;
 use super::{
@@ -28,13 +29,14 @@ const STRONG_SECRET: usize = 32;
 
 /// The configuration that these values make.
 pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigError> {
-    let Args { listen, auth, leases, eureka, store, limits, timeouts, peers, ops } = args;
+    let Args { listen, auth, leases, eureka, store, limits, timeouts, peers, catalogs, ops } = args;
     let mut warnings = Vec::new();
     let listen = listen_config(listen, settings)?;
     let auth = auth_config(auth, settings, &mut warnings)?;
     let ttl = ttl_limits(&leases, settings, &mut warnings)?;
     let capacity = capacity_config(&store, &mut warnings);
     let store = store_config(store, settings, &mut warnings)?;
+    let catalogs = catalogs_config(catalogs, &peers.eureka_namespace, settings, &mut warnings)?;
     let peers = peers_config(peers, &eureka, settings, &mut warnings);
     let (ops, log) = ops_config(ops, &listen, settings)?;
     warn_of_unknown_variables(settings, &mut warnings);
@@ -48,6 +50,7 @@ pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigEr
         limits: limits_config(&limits, &eureka),
         timeouts: timeouts_config(&timeouts),
         peers,
+        catalogs,
         ops,
         log,
         given: Vec::new(),

@@ -84,6 +84,7 @@ fn defaults() {
             own_url: None,
             metadata_max: 16_384,
         },
+        catalogs: CatalogsConfig { max_instances: 100_000, ..CatalogsConfig::default() },
         ops: OpsConfig { token: None, address: None },
         log: LogConfig { level: LogLevel::Debug, format: LogFormat::Text },
         given: vec![],

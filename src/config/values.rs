@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::duration::{self, NoDuration};
 use crate::api::{BadCidr, Cidr};
 use crate::auth::Mode;
+use crate::catalog::config::{KubernetesServer, SwarmEngine};
 use crate::model::{Namespace, Secret, ServiceName};
 use crate::outbound::{BaseUrl, NoBaseUrl};
 use crate::telemetry::{LogFormat, LogLevel};
@@ -166,6 +167,34 @@ pub(super) fn store(text: &str) -> Result<StoreName, Wanted> {
 /// A URL of a server, blanks around it allowed.
 pub(super) fn base_url(text: &str) -> Result<BaseUrl, Wanted> {
     text.parse().map_err(|NoBaseUrl| Wanted::new(NoBaseUrl::WANTED))
+}
+
+/// A URL of Kubernetes' API server, or the word for that of the pod's own cluster.
+pub(super) fn kubernetes_server(text: &str) -> Result<KubernetesServer, Wanted> {
+    match text.trim() {
+        "in-cluster" => Ok(KubernetesServer::InCluster),
+        url => url
+            .parse()
+            .map(KubernetesServer::At)
+            .map_err(|NoBaseUrl| Wanted::new(format!("in-cluster, or {}", NoBaseUrl::WANTED))),
+    }
+}
+
+/// Where a Docker engine is.
+pub(super) fn swarm_engine(text: &str) -> Result<SwarmEngine, Wanted> {
+    let wanted = || Wanted::new("unix:///path/to/docker.sock or tcp://host:port");
+    match text.trim().split_once("://") {
+        Some(("unix", path)) if path.starts_with('/') => Ok(SwarmEngine::Socket(path.into())),
+        Some(("tcp", address)) => {
+            let address = address.trim_end_matches('/');
+            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+            match port.map(|port| whole(1, u16::MAX)(port)) {
+                Some(Ok(_)) if !address.contains(['/', '@']) => Ok(SwarmEngine::Tcp(address.into())),
+                Some(_) | None => Err(wanted()),
+            }
+        }
+        Some(_) | None => Err(wanted()),
+    }
 }
 
 /// A namespace.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::invalid::excerpt;
-use super::{Document, InstanceId, Invalid, Metadata, ServiceName, Timestamp};
+use super::{Document, Foreign, InstanceId, Invalid, Metadata, ServiceName, Timestamp};
 
 /// What a client asked for; valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub struct Instance {
     pub action: Action,
     /// What was registered by the Eureka API.
     pub document: Option<Arc<Document>>,
+    /// Where it was found, when it is not registered here.
+    pub foreign: Option<Foreign>,
 }
 
 /// The last change of a living instance, in Eureka's words.
@@ -153,6 +155,7 @@ impl Registration {
             up_since: None,
             action: Action::Added,
             document,
+            foreign: None,
         }
     }
 }
@@ -178,6 +181,7 @@ impl Instance {
             up_since: _,
             action: _,
             document,
+            foreign,
         } = self;
         *id == other.id
             && *service == other.service
@@ -188,6 +192,7 @@ impl Instance {
             && *ttl == other.ttl
             && *overridden == other.overridden
             && *document == other.document
+            && foreign.map(|it| it.catalog) == other.foreign.map(|it| it.catalog)
     }
 
     /// The application's name as Eureka's readers see it: in capitals when it came by the Eureka API, as

@@ -16,7 +16,7 @@ use futures_util::future::Either;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Answer, Census, Registered, Standing, Store, StoreError, StoreMetrics};
-use crate::directory::{Directory, Due, LeaseRules, LogLimits, Placed, Refusal, Slots};
+use crate::directory::{Directory, Due, LeaseRules, LogLimits, Overlay, Placed, Refusal, Slots};
 use crate::model::{Clock, Instance, Moment, Namespace, Origin, Status, Update};
 
 /// Bounds of a store in memory.
@@ -342,6 +342,11 @@ impl Store for MemoryStore {
 
     fn directory(&self, namespace: &Namespace) -> Option<Arc<Directory>> {
         self.shard(namespace).read().get(namespace).map(|tenant| tenant.directory.clone())
+    }
+
+    fn overlay(&self, namespace: &Namespace, overlay: Overlay) -> Result<(), StoreError> {
+        let _ = (namespace, overlay);
+        Ok(())
     }
 
     fn standing(&self) -> Standing {

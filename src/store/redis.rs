@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Census, Registered, Standing, Store, StoreError, StoreMetrics};
-use crate::directory::{Directory, LeaseRules, LogLimits};
+use crate::directory::{Directory, LeaseRules, LogLimits, Overlay};
 use crate::model::{Clock, Instance, Namespace, Origin, Status, Update};
 use crate::telemetry::Health;
 use connection::Connection;
@@ -222,6 +222,11 @@ impl Store for RedisStore {
 
     fn directory(&self, namespace: &Namespace) -> Option<Arc<Directory>> {
         self.0.mirror.directory(namespace)
+    }
+
+    fn overlay(&self, namespace: &Namespace, overlay: Overlay) -> Result<(), StoreError> {
+        let _ = (namespace, overlay);
+        Ok(())
     }
 
     fn standing(&self) -> Standing {

@@ -188,6 +188,8 @@ impl Record {
             up_since,
             action,
             document,
+            // What a catalog has is never kept.
+            foreign: _,
         } = &self.instance;
         let other_than_registered = |time: &Timestamp| (time != registered_at).then(|| time.as_millis());
         let record = Version1 {
@@ -239,6 +241,7 @@ impl TryFrom<Version1<'_>> for Record {
             // A kind of change that this build does not know is a change.
             action: if act.is_some() { Action::Modified } else { Action::Added },
             document: eureka.map(|document| Arc::new(document.into())),
+            foreign: None,
         };
         Ok(Self { instance, unknown })
     }
@@ -362,6 +365,7 @@ mod tests {
             up_since: None,
             action: crate::model::Action::Added,
             document: None,
+            foreign: None,
         }
     }
 

@@ -1,0 +1,243 @@
+//! Read-only catalogs: foreign systems whose instances stand beside the registry's own in every read.
+//!
+//! Each catalog is a loop that follows one system and says what it finds through its [`Sink`]; [`Catalogs`] brings
+//! that into the directories, in order of precedence and within bounds, and tells how each catalog stands.
+//! Never: delays a read, writes to a foreign system, or lets a catalog that fails take away what it had.
+
+pub mod config;
+pub mod consul;
+pub mod eureka;
+pub mod filesystem;
+pub mod kubernetes;
+mod metrics;
+mod sink;
+mod standing;
+pub mod swarm;
+mod usage;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::directory::Overlay;
+use crate::model::{CatalogName, Clock, Instance, InstanceId, Moment, Namespace};
+use crate::store::Store;
+
+pub use config::CatalogsConfig;
+pub use sink::{Sink, Taken};
+pub use standing::{STALE_AFTER, Standing, State};
+pub use usage::InUse;
+
+/// Why a catalog cannot be set up; says which flag is wrong and what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CatalogError(pub String);
+
+/// What all catalogs have found, brought into the store's directories; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalogs(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<Clock>,
+    max_instances: usize,
+    in_use: InUse,
+    books: [Mutex<Book>; CatalogName::ALL.len()],
+    tried: [CancellationToken; CatalogName::ALL.len()],
+}
+
+/// What one catalog has.
+#[derive(Debug)]
+struct Book {
+    standing: Standing,
+    /// What it has in each namespace, by id.
+    found: HashMap<Namespace, HashMap<InstanceId, Arc<Instance>>>,
+    /// When something skipped was last logged, and how much was not since.
+    skip_logged: Option<Moment>,
+    skips_unlogged: u64,
+}
+
+/// Between two lines about things left out.
+const SKIP_LOG_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+
+// === impl Catalogs ===
+
+impl Catalogs {
+    /// Catalogs of at most `max_instances` each, whose instances appear in the directories of `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, max_instances: usize) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            in_use: InUse::new(clock.clone()),
+            clock,
+            max_instances,
+            books: std::array::from_fn(|_| Mutex::new(Book::empty())),
+            tried: Default::default(),
+        }))
+    }
+
+    /// The way of one catalog into the directories.
+    #[must_use]
+    pub fn sink(&self, name: CatalogName) -> Sink {
+        Sink::new(self.clone(), name)
+    }
+
+    /// The namespaces that somebody uses.
+    #[must_use]
+    pub fn in_use(&self) -> &InUse {
+        &self.0.in_use
+    }
+
+    /// How a catalog stands.
+    #[must_use]
+    pub fn standing(&self, name: CatalogName) -> Standing {
+        self.book(name).lock().standing.clone()
+    }
+
+    /// Waits until a catalog's first attempt is over.
+    pub async fn until_tried(&self, name: CatalogName) {
+        self.0.tried[name.position()].cancelled().await;
+    }
+
+    fn book(&self, name: CatalogName) -> &Mutex<Book> {
+        &self.0.books[name.position()]
+    }
+
+    fn replace(&self, name: CatalogName, namespace: &Namespace, instances: Vec<Instance>) -> Taken {
+        let mut book = self.book(name).lock();
+        let ids: HashSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
+        let known = book.found.get(namespace);
+        let gone =
+            known.into_iter().flat_map(HashMap::keys).filter(|id| !ids.contains(id)).cloned().collect();
+        // Those that were left out before are found anew each time.
+        self.take(&mut book, name, namespace, instances, gone, 0)
+    }
+
+    fn change(
+        &self,
+        name: CatalogName,
+        namespace: &Namespace,
+        puts: Vec<Instance>,
+        gone: &[InstanceId],
+    ) -> Taken {
+        let mut book = self.book(name).lock();
+        let left_out = book.standing.left_out;
+        self.take(&mut book, name, namespace, puts, gone.to_vec(), left_out)
+    }
+
+    /// Takes over what differs, as far as the catalog may have it; `left_out` were left out before and still are.
+    fn take(
+        &self,
+        book: &mut Book,
+        name: CatalogName,
+        namespace: &Namespace,
+        puts: Vec<Instance>,
+        gone: Vec<InstanceId>,
+        left_out: usize,
+    ) -> Taken {
+        let Book { standing, found, .. } = book;
+        let known = found.entry(namespace.clone()).or_default();
+        let mut overlay = Overlay::of(name);
+        for id in gone {
+            if known.remove(&id).is_some() {
+                standing.instances -= 1;
+                overlay.gone.push(id);
+            }
+        }
+        let (mut skipped, mut seen) = (0, HashSet::new());
+        for instance in puts {
+            if !seen.insert(instance.id.clone()) {
+                continue;
+            }
+            match known.get(&instance.id) {
+                Some(before) if before.same_content(&instance) => continue,
+                Some(_) => {}
+                None if self.0.max_instances <= standing.instances => {
+                    skipped += 1;
+                    continue;
+                }
+                None => standing.instances += 1,
+            }
+            let instance = Arc::new(instance);
+            known.insert(instance.id.clone(), instance.clone());
+            overlay.puts.push(instance);
+        }
+        if known.is_empty() {
+            found.remove(namespace);
+        }
+        if standing.left_out == 0 && skipped != 0 {
+            tracing::warn!(
+                catalog = %name, instances = skipped,
+                "catalog {name}: {skipped} instances are left out, it has more than {}; see --catalog_max_instances",
+                self.0.max_instances
+            );
+        }
+        standing.left_out = left_out + skipped;
+        self.is_current(name, standing);
+        let changed = overlay.puts.len() + overlay.gone.len();
+        if changed != 0
+            && let Err(error) = self.0.store.overlay(namespace, overlay)
+        {
+            tracing::warn!(catalog = %name, %error, "catalog {name}: namespace {namespace} cannot be shown: {error}");
+            standing.error = Some(format!("not shown: {error}"));
+        }
+        Taken { changed, left_out: skipped }
+    }
+
+    fn current(&self, name: CatalogName) {
+        self.is_current(name, &mut self.book(name).lock().standing);
+    }
+
+    fn is_current(&self, name: CatalogName, standing: &mut Standing) {
+        let now = self.0.clock.now();
+        if standing.error.take().is_some() {
+            let since = standing.current_at.map(|at| now.since(at));
+            tracing::info!(catalog = %name, ?since, "catalog {name} is followed again");
+        } else if standing.current_at.is_none() {
+            tracing::info!(catalog = %name, "catalog {name} is followed");
+        }
+        standing.current_at = Some(now);
+    }
+
+    fn failed(&self, name: CatalogName, error: &str) {
+        let mut book = self.book(name).lock();
+        let standing = &mut book.standing;
+        standing.failures += 1;
+        if standing.error.is_none() {
+            tracing::warn!(
+                catalog = %name, error,
+                "catalog {name} cannot be followed: {error}; {} instances stay as they were", standing.instances
+            );
+        }
+        standing.error = Some(error.to_owned());
+    }
+
+    fn skipped(&self, name: CatalogName, what: &dyn Display) {
+        let now = self.0.clock.now();
+        let mut book = self.book(name).lock();
+        book.standing.skipped += 1;
+        if book.skip_logged.is_some_and(|at| now.since(at) < SKIP_LOG_EVERY) {
+            book.skips_unlogged += 1;
+            return;
+        }
+        let unlogged = std::mem::take(&mut book.skips_unlogged);
+        book.skip_logged = Some(now);
+        tracing::warn!(catalog = %name, unlogged, "catalog {name}: left out: {what}");
+    }
+
+    fn tried(&self, name: CatalogName) {
+        self.0.tried[name.position()].cancel();
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    fn empty() -> Self {
+        Self { standing: Standing::waiting(), found: HashMap::new(), skip_logged: None, skips_unlogged: 0 }
+    }
+}

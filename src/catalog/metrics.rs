@@ -1,0 +1,3 @@
+//! How catalogs stand, as metrics.
+//!
+//! Never: a label that a client chose.
