@@ -43,6 +43,8 @@ pub struct KubernetesConfig {
     pub namespaces: Vec<Box<str>>,
     /// Most namespaces that are followed at once; at least 1.
     pub max_namespaces: usize,
+    /// [`CatalogsConfig::max_instances`]
+    pub max_instances: usize,
 }
 
 /// Where the API server of Kubernetes is.
@@ -50,8 +52,8 @@ pub struct KubernetesConfig {
 pub enum KubernetesServer {
     /// At this URL.
     At(BaseUrl),
-    /// Where the pod's service account says.
-    InCluster,
+    /// At this URL, which the pod's environment says; files of its service account say the rest.
+    InCluster(BaseUrl),
 }
 
 /// Which Eureka server is followed, and where to.
