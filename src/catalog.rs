@@ -254,6 +254,14 @@ impl Catalogs {
         tracing::warn!(catalog = %name, unlogged, "catalog {name}: left out: {what}");
     }
 
+    fn left_out(&self, name: CatalogName, things: usize) {
+        self.book(name).lock().standing.skipped += u64::try_from(things).unwrap_or(u64::MAX);
+    }
+
+    fn max_instances(&self) -> usize {
+        self.0.max_instances
+    }
+
     fn tried(&self, name: CatalogName) {
         self.0.tried[name.position()].cancel();
     }
