@@ -60,8 +60,6 @@ pub struct KubernetesConfig {
     pub namespaces: Vec<Box<str>>,
     /// Most namespaces that are followed at once; at least 1.
     pub max_namespaces: usize,
-    /// [`CatalogsConfig::max_instances`]
-    pub max_instances: usize,
 }
 
 /// Where the API server of Kubernetes is.

@@ -80,6 +80,8 @@ const PROBE: Duration = Duration::from_secs(60);
 /// What may be remembered for each instance that may be shown: addresses, labels and annotations that were not
 /// shown yet, and those of pods that serve nothing.
 const ROOM_EACH: usize = 2048;
+/// What may be remembered however few instances may be shown.
+const ROOM_LEAST: usize = 16 * 1024 * 1024;
 
 // === impl Kubernetes ===
 
@@ -91,7 +93,7 @@ impl Kubernetes {
     pub fn new(config: KubernetesConfig, sink: Sink) -> Result<Self, CatalogError> {
         let server = ApiServer::new(&config, PATIENCE)?;
         let selection = Selection::new(Patterns::new(&config.namespaces), config.max_namespaces);
-        let room = Room::new(config.max_instances.saturating_mul(ROOM_EACH));
+        let room = Room::new(sink.max_instances().saturating_mul(ROOM_EACH).max(ROOM_LEAST));
         Ok(Self { server, sink, selection, room })
     }
 

@@ -138,7 +138,6 @@ pub(super) fn catalogs_config(
         is_insecure: args.k8s_insecure,
         namespaces: args.k8s_namespaces.into_iter().map(text).collect(),
         max_namespaces: args.catalog_max_namespaces,
-        max_instances: args.catalog_max_instances,
     });
     let eureka = (!args.eureka_url.is_empty()).then(|| EurekaConfig {
         urls: args.eureka_url,

@@ -232,7 +232,7 @@ impl Answering {
         Ok(std::mem::take(&mut self.buffer))
     }
 
-    /// The next line; none at the end, when a line that has begun is nothing.
+    /// The next line; none at the end.
     pub(super) async fn line(&mut self, max: usize) -> Result<Option<BytesMut>, Failure> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
@@ -242,7 +242,11 @@ impl Answering {
             }
             self.searched = self.buffer.len();
             match self.part().await? {
-                None => return Ok(None),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => {
+                    self.searched = 0;
+                    return Ok(Some(std::mem::take(&mut self.buffer)));
+                }
                 Some(part) => self.take(&part, max)?,
             }
         }

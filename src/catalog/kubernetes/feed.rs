@@ -161,18 +161,31 @@ impl<T: Followed + Send> Feed<T> {
                             Some(version) => Place::Watching { version, answering, since, has_heard: true },
                             None => Place::Listing { from: None },
                         },
-                        Err(failure @ Failure::TooLong { .. }) => self.relist(failure),
-                        // Its time is over, or the connection is dead without a word.
                         Ok(None) if has_heard || TOO_SHORT < since.elapsed() => Place::At { version },
+                        Ok(None) => self.rewatch(version, Failure::Broken("each watch ends at once".into())),
+                        // Its time is over, or the connection is dead without a word.
                         Err(Failure::Silent) => Place::At { version },
-                        Ok(None) | Err(_) => {
-                            self.wait = self.backoff.next();
-                            Place::At { version }
+                        Err(failure @ Failure::TooLong { .. }) => self.relist(failure),
+                        Err(failure) => {
+                            if has_heard || TOO_SHORT < since.elapsed() {
+                                self.in_vain = 0;
+                            }
+                            self.rewatch(version, failure)
                         }
                     }
                 }
             };
         }
+    }
+
+    /// Watches again after a while; it is a failure when it was so several times.
+    fn rewatch(&mut self, version: String, failure: Failure) -> Place {
+        self.in_vain += 1;
+        if IN_VAIN <= self.in_vain {
+            return self.relist(failure);
+        }
+        self.wait = self.backoff.next();
+        Place::At { version }
     }
 
     async fn list(&mut self, from: Option<String>) -> Place {

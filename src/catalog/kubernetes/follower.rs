@@ -59,7 +59,7 @@ enum Extent {
 /// How long changes are gathered.
 const GATHER: Duration = Duration::from_millis(100);
 /// After so long it is tried again to show what had no place.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_secs(5);
 
 // === impl Follower ===
 
