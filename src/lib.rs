@@ -75,7 +75,8 @@
 //!
 //! **Peers.** A client's write → [`registry`] offers it to [`peers::Peers`] → the queue of each peer, the newest of
 //! a kind for an instance → its [`peers::Link`] sends a batch → what the peer answers to each write is done. What
-//! comes from a peer is registered as a peer's and offered to nobody.
+//! comes from a peer is registered as a peer's and offered to nobody; what it knew before something ended or changed here
+//! does not undo that (`registry/recent.rs`).
 //!
 //! **Expiry.** [`store::expiry`] looks along all deadlines four times a second, removes what is due from
 //! its directory under the locks that a renewal would need, and lets the change log forget.
