@@ -36,12 +36,6 @@ impl Sink {
         self.name
     }
 
-    /// Most instances of the catalog; what it gives beyond is left out.
-    #[must_use]
-    pub fn max_instances(&self) -> usize {
-        self.catalogs.0.max_instances
-    }
-
     /// These are all instances that the catalog has in this namespace, each made by
     /// [`Registration::found`](crate::model::Registration::found); of equal ids the first counts. Only what differs from before is published. Empty: the
     /// namespace has none any more. The catalog is current.

@@ -152,7 +152,7 @@ pub fn excerpt(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn not_json(error: &serde_json::Error) -> Unreadable {
+pub(super) fn not_json(error: &serde_json::Error) -> Unreadable {
     Unreadable::NotJson { why: excerpt_of_message(&error.to_string()).into() }
 }
 

@@ -43,6 +43,8 @@ enum Found {
     Unread,
 }
 
+/// Instances beyond those that may be shown that are counted at least.
+const BEYOND: usize = 64;
 /// The version of servers that do not tell changes.
 const NO_CHANGES: &str = "-1";
 
@@ -56,8 +58,9 @@ pub(super) fn take_over(
     sink: &Sink,
 ) -> Result<Option<Known>, Unreadable> {
     let now = Timestamp::of_system();
-    // One more than may be shown, so that it is seen that there are more.
-    let most = sink.max_instances().saturating_add(1);
+    let max = sink.max_instances();
+    // Some more than may be shown, so that it is seen how many are left out, or that they are very many.
+    let most = max.saturating_add(max / 8).saturating_add(BEYOND);
     let (mut instances, mut statuses) = (Vec::new(), HashMap::new());
     let mut is_all_known = true;
     let claims = read_list(body, |listed| {
@@ -73,7 +76,7 @@ pub(super) fn take_over(
             Found::Gone(_) => return,
             Found::Unread => return is_all_known = false,
         };
-        is_all_known &= statuses.len() < most;
+        is_all_known &= statuses.len() < max;
         if is_all_known {
             statuses.insert(id, status);
         }
