@@ -14,11 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Peer;
 use super::Peers;
-use super::backoff::Backoff;
 use super::intake::Intake;
 use super::metrics::Intaken;
 use super::standing::Trouble;
-use crate::outbound::{Bounds, CallError};
+use crate::outbound::{Backoff, Bounds, CallError};
 use crate::registry::Since;
 use crate::telemetry::{Health, Phase};
 use crate::wire::eureka::applications::ApplicationsBody;
