@@ -23,7 +23,7 @@ use crate::workload::{Side, Workload};
 
 /// The script of a renewal, as the registry sends it.
 const RENEW: &str = concat!(
-    include_str!("../../../src/store/redis/scripts/clock.lua"),
+    include_str!("../../../src/store/redis/scripts/bucket.lua"),
     include_str!("../../../src/store/redis/scripts/renew.lua")
 );
 /// Where the namespace `default` lies.
@@ -225,7 +225,7 @@ fn benchmark(port: u16, population: &Population) -> anyhow::Result<Vec<String>> 
         }
         let () = add.query(&mut redis)?;
     }
-    let head = ["-p", &port.to_string(), "EVALSHA", &hash, "2", &clock, &leases].map(ToOwned::to_owned);
+    let head = ["-p", &port.to_string(), "EVALSHA", &hash, "2", &clock, &leases, "0", ""].map(ToOwned::to_owned);
     let members = (0..Case::BATCH).map(member);
     let lengths = (0..Case::BATCH).map(|_| "86400000".to_owned());
     Ok(head.into_iter().chain(members).chain(lengths).collect())
