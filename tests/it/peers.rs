@@ -146,7 +146,7 @@ fn a_peer_is_sent_what_it_can_read() {
     let info = &registered["instanceInfo"];
     assert_eq!((&info["instanceId"], &info["hostName"]), (&json!(id), &json!("10.1.2.3")));
     assert!(info["leaseInfo"]["durationInSecs"].is_u64(), "{info}");
-    assert_eq!(daemon.metric(&sample("a8_peer_items_total", &peer, ",result=\"sent\"")), 4.0);
+    daemon.until_metric(&sample("a8_peer_items_total", &peer, ",result=\"sent\""), 4.0);
     assert_eq!(daemon.metric(&sample("a8_peer_up", &peer, "")), 1.0);
 }
 
