@@ -82,17 +82,22 @@ impl Roads {
         self.observers.get(place.resource.route().number()).unwrap_or(&self.nowhere)
     }
 
-    /// Answers a request whose path leads to a place of the Eureka API.
-    pub(super) fn answer<B>(&self, request: Parts, place: Place<'_>, body: B) -> Road
+    /// The answer to a request that needs no future of its own: a heartbeat.
+    pub(super) fn at_once(&self, request: &Parts, place: Place<'_>) -> Option<Road> {
+        if request.method == Method::PUT
+            && let Resource::Instance(named) = place.resource
+        {
+            return Some(leases::beat(&self.api, request, place, named));
+        }
+        None
+    }
+
+    /// Answers any other request whose path leads to a place of the Eureka API.
+    pub(super) fn later<B>(&self, request: Parts, body: B) -> Road
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        if request.method == Method::PUT
-            && let Resource::Instance(named) = place.resource
-        {
-            return leases::beat(&self.api, &request, place, named);
-        }
         Road::Answering(Box::pin(answer(self.api.clone(), request, Body::new(body))))
     }
 }
