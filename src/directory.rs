@@ -18,6 +18,7 @@ mod preservation;
 mod rendition;
 mod roster;
 mod select;
+mod sheet;
 mod slots;
 mod tree;
 mod writing;
