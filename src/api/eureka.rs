@@ -5,6 +5,7 @@
 //! Never: decides what is alive, encodes an instance, or shows a path as sent; a path can hold a token.
 
 mod batch;
+mod gate;
 mod leases;
 mod negotiation;
 mod path;
@@ -27,6 +28,8 @@ use super::tenant::Credentials;
 use super::{Api, ApiError, Observe, Observer, Route, dashboard, reply};
 use crate::directory::Wanted;
 use crate::model::Namespace;
+pub(super) use gate::Gate;
+pub use gate::ListRules;
 pub(super) use path::Place;
 use path::{Resource, Root};
 use refusal::Refusal;
