@@ -85,7 +85,7 @@ test.properties: ## random histories against a naive model, PROPTEST_CASES of ea
 test.fuzz: ## hostile bodies, queries and tokens for FUZZ_SECONDS
 	sh tests/fuzz.sh "$(FUZZ_SECONDS)"
 
-interop: build ## real Eureka clients and a real Eureka server against the binary (JDK, Maven, Python, Node; network)
+interop: build ## real Eureka clients and a real Eureka server against the binary (JDK, Maven, Python, Node, Go; network)
 	python3 tests/interop/run.py --peer-minutes $(PEER_MINUTES) $(ARGS) bin/a8registry
 
 test.image: ## the image built, run and stopped by a docker daemon of its own (root, Debian)
