@@ -105,7 +105,9 @@ impl Shown {
             }
         }
         if beyond != 0 {
-            shown.faults.insert(format!("{beyond} instances are beyond {max}; see --catalog_max_instances"));
+            shown
+                .faults
+                .insert(format!("{beyond} instances after {max} are left out; see --catalog_max_instances"));
         }
         shown
     }
