@@ -4,6 +4,7 @@
 
 mod amalgam8;
 mod catalog_filesystem;
+mod catalog_kubernetes;
 mod catalog_swarm;
 mod catalogs;
 mod dashboard;
