@@ -3,7 +3,9 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod amalgam8;
+mod catalog_filesystem;
 mod catalog_kubernetes;
+mod catalog_swarm;
 mod catalogs;
 mod dashboard;
 mod eureka;
