@@ -17,12 +17,8 @@ use super::Peers;
 use super::intake::Intake;
 use super::metrics::Intaken;
 use super::standing::Trouble;
-<<<<<<< HEAD
 use crate::outbound::{Backoff, Bounds, CallError};
-=======
-use crate::outbound::{Bounds, CallError};
 use crate::registry::Since;
->>>>>>> land
 use crate::telemetry::{Health, Phase};
 use crate::wire::eureka::applications::ApplicationsBody;
 use crate::wire::eureka::registration::Listed;

@@ -3,6 +3,8 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod amalgam8;
+mod catalog_consul;
+mod catalog_eureka;
 mod catalog_kubernetes;
 mod catalogs;
 mod dashboard;

@@ -2,6 +2,7 @@
 //!
 //! Never: publishes anything, or asks twice.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -70,6 +71,8 @@ const USUAL_BYTES: usize = 4 * 1024 * 1024;
 const LARGE_BYTES: usize = 128 * 1024 * 1024;
 /// Longest wait for a change of a service whose answers are large, which others wait for.
 const LARGE_WAIT: Duration = Duration::from_secs(2);
+/// So many instances that cannot be shown are read; a list with more is none.
+const UNREAD_MAX: usize = 100_000;
 /// Answers up to this are read at once, longer ones aside.
 const AT_ONCE_BYTES: usize = 64 * 1024;
 
@@ -132,17 +135,21 @@ impl Look {
 /// The instances of an answer that can be shown, not many more than may be.
 fn read(body: &[u8], sink: &Sink) -> Result<Vec<Instance>, Unreadable> {
     let (now, most) = (Timestamp::of_system(), super::most(sink));
-    let mut instances = Vec::new();
-    read_entries(body, |entry| match entry {
-        Err(why) => sink.skipped(format_args!("an instance, because {why}")),
-        Ok(entry) => match translated(&entry, now) {
+    let (mut instances, mut unread) = (Vec::new(), 0_usize);
+    read_entries(body, |entry| {
+        let translated = entry.map_err(|why| format!("an instance, because {why}")).and_then(|entry| {
+            let (node, id) = (&entry.node.node, &entry.service.id);
+            translated(&entry, now).map_err(|why| format!("instance {id} on node {node}, because {why}"))
+        });
+        match translated {
             Ok(Some(instance)) if instances.len() < most => instances.push(instance),
             Ok(_) => {}
-            Err(why) => {
-                let (node, id) = (&entry.node.node, &entry.service.id);
-                sink.skipped(format_args!("instance {id} on node {node}, because {why}"));
+            Err(what) => {
+                sink.skipped(what);
+                unread += 1;
             }
-        },
+        }
+        if unread < UNREAD_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(instances)
 }
