@@ -157,7 +157,7 @@ class Following:
         until(PATIENCE, "it is current", lambda: self.state()["state"] == "current")
 
     def fails(self):
-        return until(PATIENCE, "it fails", lambda: self.state()["last_error"])
+        return until(PATIENCE, "it fails", lambda: self.state().get("last_error"))
 
     def instance(self, value):
         _, _, body = call(self.registry.port, "GET", "/api/v1/instances?status=ALL")

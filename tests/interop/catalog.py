@@ -75,7 +75,7 @@ class Catalog:
 
     def starts(self):
         check(self.registry.instances() == {}, "there is something before anything is")
-        check(isinstance(self.state()["last_error"], str), f"nothing is wrong: {self.state()}")
+        until(PATIENCE, "it fails", lambda: self.state().get("last_error"))
         self.followed.start()
         until(PATIENCE, "it is current", lambda: self.state()["state"] == "current")
 

@@ -163,7 +163,8 @@ impl Agent {
     fn remove(&self, service: &str) {
         self.world.change(|state| {
             state.position += 1;
-            (state.services.remove(service), state.names_at) = (None, state.position);
+            state.services.remove(service);
+            state.names_at = state.position;
         });
     }
 
