@@ -158,7 +158,9 @@ impl Follower {
                         let begin = if are_named { Vec::new() } else { self.services.keys().cloned().collect() };
                         due.extend(begin);
                         are_named = true;
-                        due.extend(self.rename(services));
+                        for new in self.rename(services) {
+                            due.push_front(new);
+                        }
                         backoff.reset();
                         names.set(self::names(agent, index, rest, most(&self.sink)));
                     }

@@ -200,7 +200,8 @@ impl Rig for Server {
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
-        let wanted: Vec<_> = instances.iter().map(|(app, at)| ((*app).to_owned(), (*at).to_owned())).collect();
+        let wanted: Vec<_> =
+            instances.iter().map(|(app, at)| ((*app).to_owned(), (*at).to_owned())).collect();
         self.change(|world| {
             let left: Vec<_> = world.has.keys().filter(|key| !wanted.contains(key)).cloned().collect();
             for key in left {
@@ -235,6 +236,11 @@ fn statuses(client: &Client) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let instances = list["instances"].as_array().expect("a list").iter();
     instances.map(|it| (text(&it["endpoint"]["value"]), text(&it["status"]))).collect()
+}
+
+#[track_caller]
+fn until_state(client: &Client, state: &str) {
+    eventually(state, || (health(client, "eureka")["state"] == state).then_some(()));
 }
 
 #[test]
@@ -293,7 +299,7 @@ fn changes_that_do_not_lead_to_the_servers_hash_code_are_read_anew() {
     until_shown(&client, &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
     let before = server.asked(FULL);
     eventually("it is read anew", || (before + 2 <= server.asked(FULL)).then_some(()));
-    assert_eq!(health(&client, "eureka")["state"], "current");
+    until_state(&client, "current");
 }
 
 #[test]
@@ -359,7 +365,7 @@ fn the_next_server_is_asked_when_one_fails() {
     let registry = following(&[&first_url, &second.url()], "");
     let client = registry.client();
     until_shown(&client, &["10.0.0.2:80"]);
-    assert_eq!(health(&client, "eureka")["state"], "current");
+    until_state(&client, "current");
     registry.logged("catalog eureka is read from");
     // Back again when the second one fails.
     let first = Server::on(reserved);
@@ -372,7 +378,7 @@ fn the_next_server_is_asked_when_one_fails() {
     assert!(second.upstream.asked().iter().all(|asked| asked.header("authorization").is_empty()));
     // And when none answers, what there was stays.
     first.lie(Some(|to| say(to, 500, "", b"")));
-    eventually("it fails", || (health(&client, "eureka")["state"] == "failing").then_some(()));
+    until_state(&client, "failing");
     until_shown(&client, &["10.0.0.1:80"]);
     let log = registry.log();
     assert!(!log.contains("sec/ret") && !log.contains("sec%2Fret") && !log.contains("dXNAZXI"), "{log}");
@@ -423,7 +429,7 @@ fn whoever_lies_costs_little_and_takes_nothing_away() {
         eventually(what, || (before < registry.metric(failures)).then_some(()));
         until_shown(&client, &["10.0.0.1:80"]);
         server.lie(None);
-        eventually(what, || (health(&client, "eureka")["state"] == "current").then_some(()));
+        until_state(&client, "current");
     }
     let resident = registry.resident() >> 20;
     assert!(resident < 400, "it takes {resident} MiB");
