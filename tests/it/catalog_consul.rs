@@ -276,6 +276,28 @@ fn what_consul_says_is_shown_as_soon_as_it_changes() {
     assert!(!registry.log().contains("t0p-s3cret"));
 }
 
+/// What an agent of Consul 1.20 answered: a service that is well, one in maintenance, one of a node without an agent whose
+/// check is critical, and a proxy.
+#[test]
+fn what_a_real_agent_said_is_understood() {
+    let agent = Agent::start();
+    let recorded = |text: &str| serde_json::from_str::<Vec<Value>>(text).expect("a list");
+    agent.set("web", recorded(include_str!("../fixtures/catalogs/consul-health-web.json")));
+    agent.set("web-sidecar-proxy", recorded(include_str!("../fixtures/catalogs/consul-health-proxy.json")));
+    let registry = following(&agent, "");
+    let client = registry.client();
+    until_shown(&client, &["10.1.0.1:8001", "10.1.0.1:8002", "10.2.0.1"]);
+    let list = client.get("/api/v1/instances?status=ALL").ok().json();
+    let mut shown: Vec<_> = list["instances"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| ["id", "status"].map(|key| it[key].as_str().expect("a text")))
+        .collect();
+    shown.sort_unstable();
+    assert_eq!(shown, [["agent:web-1", "UP"], ["agent:web-2", "OUT_OF_SERVICE"], ["elsewhere:web", "DOWN"]]);
+}
+
 #[test]
 fn what_is_no_service_is_not_shown_and_what_cannot_be_is_left_out() {
     let agent = Agent::start();

@@ -278,6 +278,34 @@ fn after_one_whole_list_changes_are_enough() {
     assert_eq!(eureka["instance"]["metadata"], json!({"@class": "java.util.Collections$EmptyMap"}));
 }
 
+/// What a Spring Cloud Eureka server answered, with a Netflix client and a Python client registered in it; then
+/// the first was put out of service and the second left.
+#[test]
+fn what_a_real_server_said_is_understood() {
+    let recorded = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let full = recorded(include_str!("../fixtures/catalogs/eureka-apps.json"));
+    let delta = recorded(include_str!("../fixtures/catalogs/eureka-delta.json"));
+    let tells = Arc::new(Mutex::new(false));
+    let answering = tells.clone();
+    let upstream = Upstream::start(move |asked| match asked.line.as_str() {
+        FULL => (200, Some(full.clone())),
+        DELTA if *answering.lock().unwrap_or_else(PoisonError::into_inner) => (200, Some(delta.clone())),
+        DELTA => {
+            let list = json!({"versions__delta": "1", "apps__hashcode": "UP_2_", "application": []});
+            (200, Some(json!({ "applications": list })))
+        }
+        _ => (404, None),
+    });
+    let registry = following(&[&format!("http://{}/eureka", upstream.address())], "");
+    let client = registry.client();
+    until_shown(&client, &["a.interop:8001", "b.interop:8002"]);
+    assert_eq!(statuses(&client).into_values().collect::<Vec<_>>(), ["UP", "UP"]);
+    *tells.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    until_shown(&client, &["a.interop:8001"]);
+    assert_eq!(statuses(&client)["a.interop:8001"], "OUT_OF_SERVICE");
+    assert_eq!(upstream.asked().iter().filter(|asked| asked.line == FULL).count(), 1);
+}
+
 #[test]
 fn changes_that_do_not_lead_to_the_servers_hash_code_are_read_anew() {
     let server = Server::start();
@@ -404,6 +432,10 @@ const LIES: &[(&str, Lie)] = &[
     ("a broken end", |to| {
         to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"applications\":{}}")?;
         Err(io::ErrorKind::Other.into())
+    }),
+    ("silence in the middle", |to| {
+        to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"applications\":{")?;
+        io::copy(to, &mut io::sink()).and(Err(io::ErrorKind::Other.into()))
     }),
     ("no HTTP", |to| to.write_all(b"\0\0\0\0\0\0\0\0\r\n\r\n\r\n").and(Err(io::ErrorKind::Other.into()))),
     ("depth", |to| {
