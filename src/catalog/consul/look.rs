@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::Due;
 use super::agent::{Agent, Index, Manner, Trouble};
 use super::translation::translated;
 use crate::catalog::Sink;
@@ -20,7 +21,7 @@ use crate::wire::lenient::Unreadable;
 /// What is to be looked at, and how.
 #[derive(Debug)]
 pub(super) struct Look {
-    pub(super) service: Box<str>,
+    pub(super) of: Due,
     pub(super) index: Index,
     pub(super) wait: Duration,
     pub(super) size: Size,
@@ -45,7 +46,7 @@ pub(super) enum Size {
 /// A look that is over.
 #[derive(Debug)]
 pub(super) struct Looked {
-    pub(super) service: Box<str>,
+    pub(super) of: Due,
     pub(super) outcome: Outcome,
 }
 
@@ -87,7 +88,7 @@ impl Look {
             () = self.turn.cancelled() => Outcome::Interrupted,
             outcome = self.outcome(agent, large) => outcome,
         };
-        Looked { service: self.service, outcome }
+        Looked { of: self.of, outcome }
     }
 
     async fn outcome(&self, agent: &Agent, large: &Semaphore) -> Outcome {
@@ -97,14 +98,14 @@ impl Look {
             Size::Large => (large.acquire().await.ok(), self.wait.min(LARGE_WAIT), LARGE_BYTES),
         };
         let begun = Instant::now();
-        let path = ["v1", "health", "service", &self.service];
+        let path = ["v1", "health", "service", &self.of.service];
         let answer = match agent.ask(&path, Manner { index: self.index, wait, bytes }).await {
             Ok(answer) => answer,
             Err(Trouble::Unanswered(CallError::TooLong { max })) => {
                 if self.size == Size::Large {
                     self.sink.skipped(format_args!(
                         "changes of service {}, because it answers with more than {max} bytes",
-                        self.service
+                        self.of.service
                     ));
                 }
                 return Outcome::Unread(Size::Large);
@@ -125,7 +126,7 @@ impl Look {
         match read {
             Ok(instances) => Outcome::Found { index: answer.index, instances },
             Err(why) => {
-                self.sink.skipped(format_args!("changes of service {}, because {why}", self.service));
+                self.sink.skipped(format_args!("changes of service {}, because {why}", self.of.service));
                 Outcome::Unread(self.size)
             }
         }
