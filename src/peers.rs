@@ -145,6 +145,7 @@ impl Peering {
             peers,
         });
         peers.report();
+        health.awaits(FirstSync::PART);
         registry.forward_to(peers.clone());
         let each = || peers.peers.iter().map(|peer| (peers.clone(), peer.clone()));
         Ok(Some(Self {
