@@ -157,6 +157,10 @@ mod tests {
     #[test]
     fn names_are_the_keys_of_an_object() {
         let mut names = Vec::new();
+        let recorded = include_str!("../../tests/fixtures/catalogs/consul-services.json");
+        read_names(recorded.as_bytes(), |name| names.push(name.to_owned())).expect("names");
+        assert_eq!(names, ["consul", "web", "web-sidecar-proxy"]);
+        let mut names = Vec::new();
         let body = br#"{"consul": [], "web": ["v1", "http"], "w\u0065b2": null}"#;
         read_names(body, |name| names.push(name.to_owned())).expect("names");
         assert_eq!(names, ["consul", "web", "web2"]);
