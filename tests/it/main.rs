@@ -4,6 +4,8 @@
 
 mod amalgam8;
 mod catalog_filesystem;
+mod catalog_consul;
+mod catalog_eureka;
 mod catalog_kubernetes;
 mod catalog_swarm;
 mod catalogs;
