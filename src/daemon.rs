@@ -213,18 +213,18 @@ impl Daemon {
         let Self { peering, following, key_reload, timeouts, .. } = self;
         let mut tasks = Tasks::new();
         // A store in another process is ready when everything was read from there.
-        let (is_ready, tried) = match store {
+        let (is_ready, tried, read) = match store {
             StoreLoops::Memory(reaper) => {
                 tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
-                (true, None)
+                (true, None, None)
             }
             StoreLoops::Redis(loops) => {
-                let RedisLoops { follower, coalescer, reaper, upkeep, tried } = *loops;
+                let RedisLoops { follower, coalescer, reaper, upkeep, tried, read } = *loops;
                 tasks.spawn(Phase::Upkeep, "redis mirror", |shutdown| follower.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis renewals", |shutdown| coalescer.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis reaper", |shutdown| reaper.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis upkeep", |shutdown| upkeep.run(shutdown));
-                (false, Some(tried))
+                (false, Some(tried), Some(read))
             }
         };
         let catalogs = following.map(|(catalogs, following)| {
@@ -245,7 +245,6 @@ impl Daemon {
         }
         let address = listener.local_addr()?;
         let service = api::Entrance::new(api, ops, &observer);
-        let tried_first = tried.clone();
         tasks.spawn(Phase::Serve, "listener", |shutdown| async move {
             if let Some(tried) = tried {
                 // Told to stop meanwhile, it serves nobody.
@@ -259,7 +258,7 @@ impl Daemon {
         match peering {
             None if is_ready => health.enter(HealthPhase::Ready),
             None => {}
-            Some(peering) => spawn_peering(&mut tasks, peering, tried_first),
+            Some(peering) => spawn_peering(&mut tasks, peering, read),
         }
         tracing::info!(%address, "the registry is served on {address}");
 
@@ -279,12 +278,12 @@ impl Daemon {
 }
 
 /// Starts what peers need; it makes the process ready.
-fn spawn_peering(tasks: &mut Tasks, peering: Peering, tried: Option<CancellationToken>) {
+fn spawn_peering(tasks: &mut Tasks, peering: Peering, read: Option<CancellationToken>) {
     let Peering { peers: _, links, announcements, first_sync } = peering;
     tasks.spawn(Phase::Announce, "peer synchronization", |shutdown| async move {
-        if let Some(tried) = tried {
+        if let Some(read) = read {
             // What peers say can be written down when the store was reached; told to stop meanwhile, it ends at once.
-            let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
+            let _ = shutdown.run_until_cancelled(read.cancelled()).await;
         }
         first_sync.run(shutdown).await;
     });

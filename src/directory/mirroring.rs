@@ -1,7 +1,7 @@
 //! Following what another process decides: a directory with somebody else's revision and epoch.
 //!
-//! What is told in order is applied change by change; after a gap everything is replaced at once, and who follows
-//! the change log is told to read anew.
+//! What is told in order is applied change by change; after a gap everything is replaced at once, and what is different
+//! then is a change like others. Only after another epoch does who follows the change log have to read anew.
 //! Never: ends a lease; that is for who owns it, and told like every other change.
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::chunk::Edit;
 use super::index::Entry;
 use super::writing::{Changed, Tally};
-use super::{Cause, Directory, LeaseRules, LogLimits, Op, Slots, Snapshot, Tag};
+use super::{Cause, Change, Directory, LeaseRules, LogLimits, Op, Slots, Snapshot, Tag};
 use crate::model::{Clock, Instance, Moment};
 use crate::wire::encoded::Encoded;
 
@@ -54,8 +54,14 @@ pub enum Tags {
 impl Directory {
     /// An empty directory that stands where another one does, and follows it.
     #[must_use]
-    pub fn mirror(slots: Arc<Slots>, clock: Arc<Clock>, limits: LogLimits, at: Tag, tags: Tags) -> Self {
-        let mirror = Self::new(0, slots, clock, limits, LeaseRules::default());
+    pub fn mirror(
+        slots: Arc<Slots>,
+        clock: Arc<Clock>,
+        (limits, leases): (LogLimits, LeaseRules),
+        at: Tag,
+        tags: Tags,
+    ) -> Self {
+        let mirror = Self::new(0, slots, clock, limits, leases);
         let mut writer = mirror.writer.lock();
         writer.following = Some(Following { at, tags });
         if tags == Tags::Shared {
@@ -105,8 +111,8 @@ impl Directory {
         Applied::Now
     }
 
-    /// Takes over everything at once, each instance with the time of its last renewal. Followers of the change
-    /// log have to read anew, unless nothing is different.
+    /// Takes over everything at once, each instance with the time of its last renewal. Followers of the change log are
+    /// told what is different, when they stood where this directory did; else they have to read anew.
     pub fn replace(&self, at: Tag, instances: Vec<(Instance, Moment)>) {
         let now = self.clock.now();
         let mut writer = self.writer.lock();
@@ -129,26 +135,38 @@ impl Directory {
                 changes.push(change);
             }
         }
+        let count = u64::try_from(changes.len()).unwrap_or(u64::MAX);
         let at = match tags {
             Tags::Shared => at,
-            Tags::Own => Tag { epoch: snapshot.epoch, revision: snapshot.revision + 1 },
+            Tags::Own => Tag { epoch: snapshot.epoch, revision: snapshot.revision.saturating_add(count) },
         };
-        if edits.is_empty() && (tags == Tags::Own || self.tag() == at) {
+        if edits.is_empty() && self.tag() == at {
             return;
         }
         let mut tally = Tally { counts: snapshot.counts, foreign: snapshot.foreign };
         changes.iter().for_each(|change| tally.add(change));
         edits.sort_unstable_by(|a, b| a.key().cmp(b.key()));
         let tree = snapshot.tree.edited(&edits);
-        writer.log.restart(at.revision, now);
+        if at.epoch == snapshot.epoch && writer.log.jump(at.revision, changes.len()) {
+            for Changed { op, before: _, instance, slot, cause } in changes {
+                writer.log.push(Change { revision: 0, op, cause, at: now, instance, slot });
+            }
+        } else {
+            writer.log.restart(at.revision, now);
+            self.deltas.forget();
+        }
         let (Tag { epoch, revision }, Tally { counts, foreign }) = (at, tally);
         let instances = self.index.len();
         self.snapshot.store(Arc::new(Snapshot { epoch, revision, instances, foreign, counts, tree }));
         self.pulse.expect(instances - foreign);
-        self.deltas.forget();
         for entry in gone {
             self.slots.give_back(entry.slot);
         }
+    }
+
+    /// Takes over what was counted elsewhere: renewals in the last minute, and how many instances are not expected to renew.
+    pub fn count_renewals(&self, last_minute: u64, silent: usize) {
+        self.pulse.counted(last_minute, self.own_len().saturating_sub(silent));
     }
 
     /// Shows an instance as renewed at `renewed`, unless it is shown as renewed later.
@@ -222,7 +240,7 @@ mod tests {
     }
 
     fn mirror(at: Tag) -> Directory {
-        Directory::mirror(Arc::default(), Arc::default(), LogLimits::default(), at, Tags::Shared)
+        Directory::mirror(Arc::default(), Arc::default(), Default::default(), at, Tags::Shared)
     }
 
     fn at(revision: u64) -> Tag {
@@ -256,6 +274,14 @@ mod tests {
         assert_eq!((mirror.tag(), mirror.len()), (at(3), 2));
         mirror.replace(at(3), vec![(a.clone(), new), (b.clone(), old)]);
         assert!(matches!(mirror.since(3), Delta::Changes(none) if none.is_empty()));
+        let d = instance("web", "d", Status::Up);
+        mirror.replace(at(6), vec![(a.clone(), new), (d.clone(), new)]);
+        let told = |from| match mirror.since(from) {
+            Delta::Changes(changes) => Some(changes.iter().map(|it| (it.revision, it.op)).collect::<Vec<_>>()),
+            Delta::Compacted => None,
+        };
+        assert_eq!(told(3), Some(vec![(5, Op::Remove), (6, Op::Put)]), "what is different, to who stood there");
+        assert_eq!((told(4), told(5), told(6)), (None, None, Some(vec![])));
         let b = Instance { status: Status::Down, ..b };
         mirror.replace(Tag { epoch: 10, revision: 2 }, vec![(b.clone(), new), (c.clone(), new)]);
         assert_eq!(mirror.tag(), Tag { epoch: 10, revision: 2 });

@@ -10,14 +10,13 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::intake::Intake;
 use super::metrics::{BatchResult, ItemResult};
 use super::queue::{Queued, action_of};
 use super::standing::Trouble;
 use super::{Peer, Peers};
 use crate::model::Timestamp;
-use crate::outbound::{Bounds, CallError, Reply};
+use crate::outbound::{Backoff, Bounds, CallError, Reply};
 use crate::registry::{Forwarded, Since};
 use crate::wire::eureka::replication::{
     BatchAction, BatchAnswer, BatchItemAnswer, Entity, ItemToSend, batch_of, push_item,

@@ -6,6 +6,7 @@
 //! Never: a command whose cost grows with the number of namespaces, or a password in a log.
 
 mod address;
+mod calling;
 mod connection;
 mod entry;
 mod following;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use futures_util::future::{self, Either};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Census, Registered, Standing, Store, StoreError, StoreMetrics};
@@ -56,7 +58,7 @@ pub struct RedisLimits {
     pub change_log: LogLimits,
     /// Whose tags readers see.
     pub tags: Tags,
-    /// How leases end; self-preservation and Netflix' order of eviction are for stores in memory.
+    /// How leases end.
     pub leases: LeaseRules,
 }
 
@@ -78,6 +80,8 @@ pub struct RedisLoops {
     /// Cancelled when the first attempt to read everything has ended, well or not. Who serves before turns clients
     /// away that could be answered a moment later.
     pub tried: CancellationToken,
+    /// Cancelled when everything was read for the first time: from then on there is something to write to.
+    pub read: CancellationToken,
 }
 
 /// What the store and its loops work with.
@@ -92,6 +96,8 @@ struct Shared {
     renewals: Renewals,
     /// Who renewed here and was not announced yet, by bucket.
     renewed: [Mutex<Renewed>; BUCKETS],
+    /// Told when Redis was found without what it had.
+    emptied: Notify,
     /// Namespaces that hold nothing any more.
     empty: Mutex<Vec<Namespace>>,
     metrics: StoreMetrics,
@@ -107,11 +113,16 @@ struct Lease {
     id: Box<str>,
     /// Milliseconds; none when this node does not know the instance.
     length: Option<u64>,
+    /// What shows the instance here.
+    directory: Option<Arc<Directory>>,
 }
 
 // === impl RedisStore ===
 
 impl RedisStore {
+    /// What readiness waits for.
+    const PART: &str = "store";
+
     /// A store and the loops that it needs; nothing is connected before they run.
     #[must_use]
     pub fn new(
@@ -122,17 +133,17 @@ impl RedisStore {
         health: Arc<Health>,
     ) -> (Self, RedisLoops) {
         let (metrics, redis_metrics) = metrics;
-        let tried = CancellationToken::new();
-        let LeaseRules { strict_eureka: _, self_preservation: _, out_of_service_max } = limits.leases;
-        let leases = LeaseRules { out_of_service_max, ..LeaseRules::default() };
+        health.awaits(Self::PART);
+        let (tried, read) = (CancellationToken::new(), CancellationToken::new());
         let shared = Arc::new(Shared {
             address: config.address.clone(),
-            limits: RedisLimits { leases, ..limits },
+            limits,
             connection: Connection::new(config, redis_metrics.clone()),
             scripts: Scripts::default(),
-            mirror: Mirror::new(clock.clone(), limits.change_log, limits.tags),
+            mirror: Mirror::new(clock.clone(), limits.change_log, limits.leases, limits.tags),
             renewals: Renewals::default(),
             renewed: std::array::from_fn(|_| Mutex::default()),
+            emptied: Notify::new(),
             empty: Mutex::default(),
             clock,
             metrics,
@@ -144,11 +155,13 @@ impl RedisStore {
                 shared: shared.clone(),
                 positions: vec![Default::default(); BUCKETS],
                 tried: tried.clone(),
+                read: read.clone(),
             },
             coalescer: Coalescer { shared: shared.clone() },
-            reaper: Reaper { shared: shared.clone() },
+            reaper: Reaper::new(shared.clone()),
             upkeep: Upkeep { shared: shared.clone() },
             tried,
+            read,
         };
         (Self(shared), loops)
     }
@@ -185,9 +198,9 @@ impl Store for RedisStore {
         ids: &[Box<str>],
     ) -> Answer<Result<Vec<Result<(), StoreError>>, StoreError>> {
         let shared = self.0.clone();
-        let leases: Vec<_> = ids.iter().map(|id| shared.lease(namespace, id)).collect();
-        let bucket = Bucket::of(namespace);
-        let directory = shared.mirror.directory(namespace);
+        let (bucket, directory) = (Bucket::of(namespace), shared.mirror.directory(namespace));
+        let leases: Vec<_> =
+            ids.iter().map(|id| shared.lease_in(bucket, directory.as_ref(), namespace, id)).collect();
         Either::Right(Box::pin(async move {
             let calls = leases.chunks(renewals::MOST).map(|leases| shared.renew_by_call(bucket, leases));
             let renewed =
@@ -267,7 +280,7 @@ impl Store for RedisStore {
             instances: directories.iter().map(|(_, directory)| directory.own_len()).sum(),
             namespaces: directories.len(),
             out_of_service: directories.iter().map(|(_, directory)| out_of_service(directory)).sum(),
-            preserving: 0,
+            preserving: directories.iter().filter(|(_, it)| it.preservation().is_preserving).count(),
             largest: counted,
         }
     }

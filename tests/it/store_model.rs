@@ -449,7 +449,7 @@ async fn play_in_redis(redis: &RedisServer, steps: Vec<Step>) {
     };
     let metrics = (StoreMetrics::default(), RedisMetrics::default());
     let (store, loops) = RedisStore::new(config, limits, Arc::default(), metrics, Arc::default());
-    let RedisLoops { follower, coalescer, reaper, upkeep, tried } = loops;
+    let RedisLoops { follower, coalescer, reaper, upkeep, tried, read: _ } = loops;
     let shutdown = CancellationToken::new();
     let loops = [
         tokio::spawn(follower.run(shutdown.clone())),

@@ -157,7 +157,7 @@ impl Connection {
         link: &Link,
         call: &Call<'_>,
     ) -> Result<T, Failure> {
-        let answer = match self.ask(link, &call.by_hash(), Duration::ZERO).await {
+        let answer = match self.ask(link, call.by_hash(), Duration::ZERO).await {
             Err(Failure::Refused { code, .. }) if *code == *"NOSCRIPT" => {
                 self.ask(link, &call.with_code(), Duration::ZERO).await
             }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::entry::{Entry, Event};
 use super::keys::{BUCKETS, Bucket};
 use super::loading::Loaded;
-use crate::directory::{Applied, Cause, Directory, LogLimits, News, Overlay, Slots, Tag, Tags};
+use crate::directory::{Applied, Cause, Directory, LeaseRules, LogLimits, News, Overlay, Slots, Tag, Tags};
 use crate::model::{Clock, Instance, Moment, Namespace};
 use crate::store::Standing;
 
@@ -24,10 +24,13 @@ pub(super) struct Mirror {
     clock: Arc<Clock>,
     slots: Arc<Slots>,
     limits: LogLimits,
+    leases: LeaseRules,
     tags: Tags,
     buckets: [RwLock<HashMap<Namespace, Arc<Tenant>>>; BUCKETS],
     /// When the logs of which namespaces are to be looked at next.
     logs: Mutex<BinaryHeap<Reverse<(Moment, Namespace)>>>,
+    /// What Redis knows each bucket by; 0 when it has none.
+    numbers: [AtomicU64; BUCKETS],
     /// Told of each change that came by a stream.
     moved: watch::Sender<()>,
     /// Whether everything was read once.
@@ -53,14 +56,16 @@ pub(super) struct Gap;
 // === impl Mirror ===
 
 impl Mirror {
-    pub(super) fn new(clock: Arc<Clock>, limits: LogLimits, tags: Tags) -> Self {
+    pub(super) fn new(clock: Arc<Clock>, limits: LogLimits, leases: LeaseRules, tags: Tags) -> Self {
         Self {
             clock,
             slots: Arc::default(),
             limits,
+            leases,
             tags,
             buckets: std::array::from_fn(|_| RwLock::default()),
             logs: Mutex::default(),
+            numbers: std::array::from_fn(|_| AtomicU64::new(0)),
             moved: watch::Sender::new(()),
             is_whole: AtomicBool::new(false),
             current_at: AtomicU64::new(0),
@@ -90,6 +95,27 @@ impl Mirror {
     pub(super) fn directories(&self, bucket: Bucket) -> Vec<(Namespace, Arc<Directory>)> {
         let tenants = self.bucket(bucket).read();
         tenants.iter().map(|(namespace, tenant)| (namespace.clone(), tenant.directory.clone())).collect()
+    }
+
+    /// What Redis knows a bucket by; 0 when that is not known, or it has none.
+    pub(super) fn number(&self, bucket: Bucket) -> u64 {
+        self.numbers[bucket.position() % BUCKETS].load(Ordering::Acquire)
+    }
+
+    /// Redis knows a bucket by this number, should that not have been known.
+    pub(super) fn is_numbered(&self, bucket: Bucket, number: u64) {
+        let place = &self.numbers[bucket.position() % BUCKETS];
+        // Another one is for the reader of the stream to find out.
+        let _ = place.compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Waits until a bucket has another number than this one, but at most so long; tells whether it has.
+    pub(super) async fn until_renumbered(&self, bucket: Bucket, number: u64, at_most: Duration) -> bool {
+        let mut moved = self.moved.subscribe();
+        let reached = async {
+            while self.number(bucket) == number && moved.changed().await.is_ok() {}
+        };
+        tokio::time::timeout(at_most, reached).await.is_ok()
     }
 
     /// How readers' answers stand to what is in Redis.
@@ -184,7 +210,7 @@ impl Mirror {
 
     /// Puts everything that was read of a bucket in the place of what is here.
     pub(super) fn replace(&self, bucket: Bucket, loaded: Loaded) {
-        let Loaded { position: _, namespaces } = loaded;
+        let Loaded { position: _, number, namespaces } = loaded;
         let stays = |namespace: &Namespace, tenant: &mut Arc<Tenant>| {
             namespaces.contains_key(namespace) || !tenant.directory.close()
         };
@@ -194,6 +220,7 @@ impl Mirror {
             tenant.directory.replace(read.at, read.instances.into_values().collect());
             self.queue(&namespace, &tenant);
         }
+        self.numbers[bucket.position() % BUCKETS].store(number, Ordering::Release);
         self.has_moved();
     }
 
@@ -252,7 +279,8 @@ impl Mirror {
         if let Some(tenant) = tenants.get(namespace) {
             return tenant.clone();
         }
-        let directory = Directory::mirror(self.slots.clone(), self.clock.clone(), self.limits, at, self.tags);
+        let rules = (self.limits, self.leases);
+        let directory = Directory::mirror(self.slots.clone(), self.clock.clone(), rules, at, self.tags);
         let tenant = Tenant { directory: Arc::new(directory), is_queued: AtomicBool::new(false) };
         let tenant = Arc::new(tenant);
         tenants.insert(namespace.clone(), tenant.clone());

@@ -13,6 +13,10 @@ pub(crate) enum Figure {
     Start,
     /// Size of the executable file.
     Binary,
+    /// Heartbeats of a thousand instances in one request, beside the same calls of Redis by `redis-benchmark`.
+    RedisBatch,
+    /// Start and memory of a registry that reads its instances from Redis.
+    Mirror,
 }
 
 /// One measured figure, in the unit of its name.
@@ -32,7 +36,7 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Start, Self::Binary];
+    pub(crate) const ALL: [Self; 5] = [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror];
 
     /// As the command line calls it.
     pub(crate) const fn name(self) -> &'static str {
@@ -40,6 +44,8 @@ impl Figure {
             Self::Memory => "memory",
             Self::Start => "start",
             Self::Binary => "binary",
+            Self::RedisBatch => "redis-batch",
+            Self::Mirror => "mirror",
         }
     }
 }
@@ -68,6 +74,30 @@ impl Measured {
         let each = bytes.saturating_sub(idle) as f64 / size as f64;
         let note = format!("{each:.0} bytes per instance");
         Self { name: format!("memory, {} (MB)", Count(size)), value: megabytes(bytes), bound, note }
+    }
+
+    /// Memory of a registry that has read `size` instances from Redis; what is allowed of one that keeps them itself.
+    pub(crate) fn mirror_memory(size: usize, bytes: u64, idle: u64) -> Self {
+        let name = format!("memory, mirror of {} (MB)", Count(size));
+        Self { name, ..Self::memory(size, bytes, idle) }
+    }
+
+    /// Start of a registry that has `size` instances to read from Redis.
+    pub(crate) fn mirror_start(size: usize, millis: Vec<f64>) -> Self {
+        let bound = (size <= 100_000).then_some(2_000.0);
+        Self { name: format!("start, mirror of {} (ms)", Count(size)), bound, ..Self::start(millis) }
+    }
+
+    /// By how much `redis-benchmark` renews more in the same time; what each renewed in a second, the median first.
+    pub(crate) fn redis_batch(ratio: f64, ours: f64, benchmark: f64) -> Self {
+        let note = format!("times our rate: {ours:.0} renewals a second, redis-benchmark {benchmark:.0}");
+        Self { name: "redis-batch, redis-benchmark".into(), value: ratio, bound: Some(1.0 / 0.6), note }
+    }
+
+    /// What a renewal costs Redis.
+    pub(crate) fn redis_cpu(kind: &str, size: usize, micros: f64) -> Self {
+        let name = format!("Redis' CPU, {kind} at {} (us)", Count(size));
+        Self { name, value: micros, bound: None, note: "for each renewal".into() }
     }
 
     /// Memory after all requests of a size; lists and churn leave their traces.
