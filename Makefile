@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: help build build.registry run fmt lint doc precommit check test test.all test.redis test.properties test.fuzz \
-	test.image interop bench docker dockerize.registry release clean
+	test.kubernetes test.image interop bench docker dockerize.registry release clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 VERSION    := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -69,9 +69,9 @@ test: ## the short tests: units, the API, the store in Redis, the README's comma
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
 	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
-	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
+	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients, a real Kubernetes API server, the image; make test.all runs them"
 
-test.all: test test.redis test.properties test.fuzz interop test.image ## all tests, the long ones too
+test.all: test test.redis test.properties test.fuzz interop test.kubernetes test.image ## all tests, the long ones too
 
 test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it
 	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
@@ -87,6 +87,9 @@ test.fuzz: ## hostile bodies, queries and tokens for FUZZ_SECONDS
 
 interop: build ## real Eureka clients and a real Eureka server against the binary (JDK, Maven, Python, Node; network)
 	python3 tests/interop/run.py --peer-minutes $(PEER_MINUTES) $(ARGS) bin/a8registry
+
+test.kubernetes: build ## services of a real Kubernetes API server (Go, openssl, Debian's etcd-server; network when it runs first)
+	python3 tests/kubernetes/run.py bin/a8registry
 
 test.image: ## the image built, run and stopped by a docker daemon of its own (root, Debian)
 	bash tests/docker/image.sh
