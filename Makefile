@@ -69,9 +69,9 @@ test: ## the short tests: units, the API, the store in Redis, the README's comma
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
 	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
-	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes, the image; make test.all runs them"
+	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes API server, the image; make test.all runs them"
 
-test.all: test test.redis test.properties test.fuzz interop test.consul test.swarm test.image ## all tests, the long ones too
+test.all: test test.redis test.properties test.fuzz interop test.consul test.swarm test.kubernetes test.image ## all tests, the long ones too
 
 test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it
 	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
@@ -90,6 +90,9 @@ interop: build ## real Eureka clients and a real Eureka server against the binar
 
 test.consul: build ## a real Consul agent followed by the binary (Go; network)
 	python3 tests/consul/follow.py $(ARGS) bin/a8registry
+
+test.kubernetes: build ## services of a real Kubernetes API server (Go, openssl, Debian's etcd-server; network when it runs first)
+	python3 tests/kubernetes/run.py bin/a8registry
 
 test.image: ## the image built, run and stopped by a docker daemon of its own (root, Debian)
 	bash tests/docker/image.sh
