@@ -3,6 +3,7 @@
 //! A call fails at once while there is no connection, and within the configured time while there is one.
 //! Never: waits for a connection, repeats what may have been done, or shows a password.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -278,7 +279,11 @@ impl RedisConfig {
                 let config = ClusterConfig::new()
                     .set_connection_timeout(self.timeout)
                     .set_response_timeout(self.timeout);
-                let connection = builder.build()?.get_async_connection_with_config(config).await?;
+                let mut connection = builder.build()?.get_async_connection_with_config(config).await?;
+                let info: Result<HashMap<String, String>, _> =
+                    redis::cmd("INFO").query_async(&mut connection).await;
+                // A node that does not answer, or not in this way, says nothing about the others.
+                info.unwrap_or_default().values().try_for_each(|info| refuse_too_old(info))?;
                 Ok(Link::Cluster(connection))
             }
         }
@@ -351,12 +356,15 @@ impl RedisConfig {
 
 /// A server that is too old, or that takes no writes; else it would be lost and found with each of them.
 fn refuse_unusable(info: &str) -> Result<(), RedisError> {
-    let said = |name| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-    if said("role:") == "slave" {
+    if said(info, "role:") == "slave" {
         let detail = "Redis is a replica, want a server that can be written to".to_owned();
         return Err(RedisError::from((ErrorKind::InvalidClientConfig, "wrong role", detail)));
     }
-    let version = said("redis_version:");
+    refuse_too_old(info)
+}
+
+fn refuse_too_old(info: &str) -> Result<(), RedisError> {
+    let version = said(info, "redis_version:");
     let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
     match (parts.next().flatten(), parts.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) < OLDEST => {
@@ -366,6 +374,10 @@ fn refuse_unusable(info: &str) -> Result<(), RedisError> {
         }
         (_, _) => Ok(()),
     }
+}
+
+fn said<'a>(info: &'a str, name: &str) -> &'a str {
+    info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
 }
 
 // === impl Failure ===
