@@ -84,7 +84,8 @@
 //!
 //! **Peers.** A client's write → [`registry`] offers it to [`peers::Peers`] → the queue of each peer, the newest of
 //! a kind for an instance → its [`peers::Link`] sends a batch → what the peer answers to each write is done. What
-//! comes from a peer is registered as a peer's and offered to nobody.
+//! comes from a peer is registered as a peer's and offered to nobody; what it knew before something ended or changed here
+//! does not undo that (`registry/recent.rs`).
 //!
 //! **Catalogs.** A follower of a foreign system (`catalog/kubernetes.rs`, ...) says to its [`catalog::Sink`] what it has →
 //! [`catalog::Catalogs`] keeps to its bound and finds what differs → `directory/overlay.rs` shows it where the store has

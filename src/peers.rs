@@ -6,7 +6,6 @@
 //! Never: answers a peer's requests; that is the API's.
 
 mod announcement;
-mod backoff;
 mod first_sync;
 mod intake;
 mod link;

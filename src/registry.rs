@@ -4,6 +4,7 @@
 
 mod forward;
 mod metrics;
+mod recent;
 
 use std::future::ready;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +20,9 @@ use crate::store::{Census, Registered, Store};
 pub use crate::store::{Answer, Standing, StoreError};
 pub use forward::{Forward, Forwarded, Replica, Replicas};
 pub use metrics::RegistryMetrics;
+pub use recent::{Known, Since, TakenOver};
+
+use recent::Recent;
 
 /// What handlers call; cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +38,7 @@ struct Inner {
     /// Told of each namespace that is read or written, when somebody wants to know.
     usage: OnceLock<Arc<dyn Usage>>,
     forward: OnceLock<Arc<dyn Forward>>,
+    recent: Recent,
 }
 
 /// Who wants to know which namespaces are used. Called for each read: it must cost next to nothing.
@@ -86,7 +91,8 @@ impl Registry {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, ttl: TtlLimits) -> Self {
         let vacant = Arc::new(Directory::vacant(clock.clone()));
-        Self(Arc::new(Inner { store, clock, ttl, vacant, usage: OnceLock::new(), forward: OnceLock::new() }))
+        let (usage, forward, recent) = (OnceLock::new(), OnceLock::new(), Recent::default());
+        Self(Arc::new(Inner { store, clock, ttl, vacant, usage, forward, recent }))
     }
 
     /// Registers or replaces an instance.
@@ -120,6 +126,7 @@ impl Registry {
     /// Ends what a peer told of an instance by the Amalgam8 API that is now registered here itself.
     async fn forget_copy_of(&self, namespace: &Namespace, instance: &Instance) {
         let copy = InstanceId::of_application(instance.service.as_str(), instance.id.as_str());
+        self.about_to_write(namespace, copy.as_str()).await;
         if self.directory(namespace).get_own(copy.as_str()).is_some() {
             // When it went meanwhile, that is as well.
             let _ = self.0.store.deregister(namespace, copy.as_str(), Origin::Peer).await;
@@ -166,6 +173,17 @@ impl Registry {
         update: Update,
         origin: Origin,
     ) -> Result<Arc<Instance>, StoreError> {
+        self.about_to_write(namespace, id).await;
+        self.update_at_once(namespace, id, update, origin).await
+    }
+
+    async fn update_at_once(
+        &self,
+        namespace: &Namespace,
+        id: &str,
+        update: Update,
+        origin: Origin,
+    ) -> Result<Arc<Instance>, StoreError> {
         let instance = self.0.store.update(namespace, id, update.clone(), origin).await?;
         let Instance { service, status, .. } = &*instance;
         tracing::info!(%namespace, %service, instance = %id, %status, "instance {id} of {service} is now {status}");
@@ -183,6 +201,7 @@ impl Registry {
         id: &str,
         origin: Origin,
     ) -> Result<Arc<Instance>, StoreError> {
+        self.about_to_write(namespace, id).await;
         let instance = self.0.store.deregister(namespace, id, origin).await?;
         let service = &instance.service;
         tracing::info!(%namespace, %service, instance = %id, "instance {id} of {service} deregistered");

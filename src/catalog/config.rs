@@ -67,8 +67,8 @@ pub struct KubernetesConfig {
 pub enum KubernetesServer {
     /// At this URL.
     At(BaseUrl),
-    /// Where the pod's service account says.
-    InCluster,
+    /// At this URL, which the pod's environment says; files of its service account say the rest.
+    InCluster(BaseUrl),
 }
 
 /// Which Eureka server is followed, and where to.

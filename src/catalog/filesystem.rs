@@ -93,7 +93,7 @@ impl Filesystem {
 
     /// Reads the whole folder, and returns when that is done, or after 10 seconds on a folder that does not answer.
     /// Cancel safe.
-    pub async fn first_look(&mut self) {
+    async fn first_look(&mut self) {
         if self.last.is_none() && timeout(SLOW, self.look()).await.is_err() {
             self.sink.failed("the folder does not answer");
         }

@@ -5,6 +5,7 @@
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eureka;
+pub(crate) mod kubernetes;
 pub(crate) mod line;
 pub(crate) mod peer;
 pub(crate) mod redis;

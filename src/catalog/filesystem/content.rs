@@ -62,8 +62,7 @@ pub(super) fn read(file: &[u8], max: usize, found_at: Timestamp) -> Result<Conte
     let text = std::str::from_utf8(file)
         .map_err(|error| Fault::at(file, error.valid_up_to(), "is not UTF-8".to_owned()))?;
     let listed = listed(text)?;
-    let mut content =
-        Content { instances: Vec::new(), faults: Vec::new(), wrong: 0, beyond: listed.beyond };
+    let mut content = Content { instances: Vec::new(), faults: Vec::new(), wrong: 0, beyond: listed.beyond };
     for entry in listed.entries {
         if max <= content.instances.len() {
             content.beyond += 1;
@@ -88,10 +87,12 @@ fn listed(text: &str) -> Result<Listed<'_>, Fault> {
     let start = text.len() - text.trim_start().len();
     let wrong = |why: &Unreadable| Fault::at(text.as_bytes(), start, why.to_string());
     let mut json = serde_json::Deserializer::from_str(text);
-    let As(file) = As::<Object<'_, FileMembers<'_>>>::deserialize(&mut json).map_err(|e| Fault::of_json(&e))?;
+    let As(file) =
+        As::<Object<'_, FileMembers<'_>>>::deserialize(&mut json).map_err(|e| Fault::of_json(&e))?;
     json.end().map_err(|e| Fault::of_json(&e))?;
-    let FileMembers { instances } =
-        file.into_members().map_err(|given| wrong(&given.wrong("the file", "an object with a list instances")))?;
+    let FileMembers { instances } = file
+        .into_members()
+        .map_err(|given| wrong(&given.wrong("the file", "an object with a list instances")))?;
     match instances.0 {
         Ok(listed) => Ok(listed),
         Err(Given::Null) => Ok(Listed::default()),
@@ -101,7 +102,9 @@ fn listed(text: &str) -> Result<Listed<'_>, Fault> {
 
 fn instance(entry: &str, found_at: Timestamp) -> Result<Instance, String> {
     let body = RegistrationBody::from_json(entry.as_bytes()).map_err(|error| match error {
-        Unreadable::WrongType { field: "body", got, wanted } => format!("the entry is {got}, wanted {wanted}"),
+        Unreadable::WrongType { field: "body", got, wanted } => {
+            format!("the entry is {got}, wanted {wanted}")
+        }
         Unreadable::WrongType { .. }
         | Unreadable::NotUtf8 { .. }
         | Unreadable::NotJson { .. }
@@ -220,7 +223,9 @@ mod tests {
     #[test]
     fn wrong_entries_are_named_by_their_place() {
         check(
-            &format!("{{\n  \"instances\": [\n    {GOOD},\n    {{\"service_name\": \"b\"}}, 7,\n\tnull,\n{GOOD}]}}"),
+            &format!(
+                "{{\n  \"instances\": [\n    {GOOD},\n    {{\"service_name\": \"b\"}}, 7,\n\tnull,\n{GOOD}]}}"
+            ),
             &["a:1", "a:1"],
             &[
                 "line 4, column 5: endpoint is missing",
@@ -242,7 +247,10 @@ mod tests {
     fn a_file_that_is_not_such_json_is_broken() {
         check_broken("", "line 1, column 1: is not JSON: EOF while parsing a value");
         check_broken("{\"instances\": [\n", "line 2, column 1: is not JSON: EOF while parsing a list");
-        check_broken(format!("{{\"instances\":[{GOOD}]}}\n}}"), "line 2, column 1: is not JSON: trailing characters");
+        check_broken(
+            format!("{{\"instances\":[{GOOD}]}}\n}}"),
+            "line 2, column 1: is not JSON: trailing characters",
+        );
         check_broken("\n []", "line 2, column 2: the file is a list, wanted an object with a list instances");
         check_broken("{}", "line 1, column 1: instances is nothing, wanted a list of registrations");
         check_broken(

@@ -25,6 +25,8 @@ pub(super) struct Folder {
     path: PathBuf,
     max_instances: usize,
     seen: BTreeMap<Namespace, Seen>,
+    /// Files `.conf` that lay beside a `.json`.
+    passed_over: BTreeMap<Namespace, Stamp>,
     /// Why the folder as a whole cannot be read.
     fault: Option<String>,
 }
@@ -63,16 +65,23 @@ struct Seen {
     fault: Option<String>,
 }
 
-/// The two names that the file of a namespace can have; the greater wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+/// The two names that the file of a namespace can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Ending {
     #[default]
     Conf,
     Json,
 }
 
+/// The files of a namespace that are there.
+#[derive(Debug, Default)]
+struct Present {
+    json: bool,
+    conf: Option<Stamp>,
+}
+
 /// What of a file differs when its content does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Stamp {
     device: u64,
     number: u64,
@@ -101,7 +110,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 impl Folder {
     /// A folder that was not looked at yet, and of each of whose files at most so many instances are taken.
     pub(super) fn new(path: PathBuf, max_instances: usize) -> Self {
-        Self { path, max_instances, seen: BTreeMap::new(), fault: None }
+        Self { path, max_instances, seen: BTreeMap::new(), passed_over: BTreeMap::new(), fault: None }
     }
 
     /// Where it is.
@@ -117,6 +126,7 @@ impl Folder {
             Ok(files) => {
                 let fault = (FILES_MAX < files.len())
                     .then(|| format!("has more than {FILES_MAX} files, of which the others are not read"));
+                let files = self.choose(files);
                 self.forget_missing(&files, &mut looked, tell);
                 for (namespace, ending) in files.into_iter().take(FILES_MAX) {
                     self.look_at(&namespace, ending, &mut looked, tell);
@@ -136,6 +146,33 @@ impl Folder {
         let faults = self.seen.values().filter(|seen| seen.fault.is_some()).count();
         looked.faults = faults + usize::from(self.fault.is_some());
         looked
+    }
+
+    /// Which file counts: `.json` before `.conf`. A `.conf` that was passed over does not come to life when its `.json`
+    /// goes, but when it is changed itself.
+    fn choose(&mut self, files: BTreeMap<Namespace, Present>) -> BTreeMap<Namespace, Ending> {
+        self.passed_over.retain(|namespace, _| files.contains_key(namespace));
+        let choose = |(namespace, present): (Namespace, Present)| {
+            let ending = match present {
+                Present { json: true, conf: None } => {
+                    self.passed_over.remove(&namespace);
+                    Ending::Json
+                }
+                Present { json: true, conf: Some(stamp) } => {
+                    self.passed_over.insert(namespace.clone(), stamp);
+                    Ending::Json
+                }
+                Present { json: false, conf } if self.passed_over.get(&namespace) == conf.as_ref() => {
+                    return None;
+                }
+                Present { json: false, conf: _ } => {
+                    self.passed_over.remove(&namespace);
+                    Ending::Conf
+                }
+            };
+            Some((namespace, ending))
+        };
+        files.into_iter().filter_map(choose).collect()
     }
 
     fn forget_missing(
@@ -212,26 +249,28 @@ impl Folder {
     }
 }
 
-/// The namespaces that have a file in a folder, and which; a folder that is not there has none.
-fn list(folder: &Path) -> io::Result<BTreeMap<Namespace, Ending>> {
+/// The namespaces that have a file in a folder; a folder that is not there has none.
+fn list(folder: &Path) -> io::Result<BTreeMap<Namespace, Present>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         entries => entries?,
     };
-    let mut files = BTreeMap::new();
+    let mut files: BTreeMap<_, Present> = BTreeMap::new();
     for entry in entries {
         let name = entry?.file_name();
         let Some((namespace, ending)) = name.to_str().and_then(named) else { continue };
-        if files.get(&namespace).is_some_and(|other| ending < *other) {
-            continue;
-        }
-        // A file that cannot be asked is there all the same; a link to nothing is not.
-        let is_there = match fs::metadata(folder.join(&name)) {
-            Ok(metadata) => metadata.is_file(),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        let stamp = match fs::metadata(folder.join(&name)) {
+            Ok(metadata) if metadata.is_file() => Stamp::of(&metadata),
+            // A link to nothing is as good as no file.
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // It is there, and opening it will say what is wrong.
+            Err(_) => Stamp::default(),
         };
-        if is_there {
-            files.insert(namespace, ending);
+        let present = files.entry(namespace).or_default();
+        match ending {
+            Ending::Json => present.json = true,
+            Ending::Conf => present.conf = Some(stamp),
         }
         if FILES_MAX < files.len() {
             break;

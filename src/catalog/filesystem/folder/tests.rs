@@ -85,10 +85,19 @@ fn json_wins_over_conf() {
     case.check(&[("a", &["conf"])]);
     case.write("a.json", &["json"]);
     case.check(&[("a", &["json"])]);
+    // What was passed over is not shown because the other is gone, but because it changed.
     fs::remove_file(case.path("a.json")).expect("removed");
-    case.check(&[("a", &["conf"])]);
+    case.check(&[]);
+    case.check(&[]);
+    case.write("a.conf", &["new"]);
+    case.check(&[("a", &["new"])]);
     fs::create_dir(case.path("a.json")).expect("created");
-    case.check(&[("a", &["conf"])]);
+    case.check(&[("a", &["new"])]);
+    fs::remove_dir(case.path("a.json")).expect("removed");
+    case.write("a.json", &["json"]);
+    case.check(&[("a", &["json"])]);
+    fs::rename(case.path("a.json"), case.path("a.conf")).expect("renamed");
+    case.check(&[("a", &["json"])]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::de::{IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
-use super::{DataCenterBody, Dialect, Entries, Listed, Number, PortBody, RegistrationBody, each_once};
+use super::{DataCenterBody, Dialect, Entries, Listed, Number, PortBody, RegistrationBody, Times, each_once};
 use crate::model::Timestamp;
 use crate::wire::eureka::metadata::{self, CLASS};
 use crate::wire::lenient::{self, As, Given, Key, Members, Object, Unreadable};
@@ -42,6 +42,7 @@ pub(in crate::wire::eureka) struct InstanceMembers<'a> {
     lease: Object<'a, LeaseMembers<'a>>,
     metadata: Raw<'a>,
     dirty_at: Given<'a>,
+    updated_at: Given<'a>,
     asg_name: Given<'a>,
     action: Given<'a>,
 }
@@ -62,6 +63,9 @@ struct DataCenterMembers<'a> {
 struct LeaseMembers<'a> {
     renewal_interval_secs: Given<'a>,
     duration_secs: Given<'a>,
+    registered: Given<'a>,
+    renewed: Given<'a>,
+    up_since: Given<'a>,
 }
 
 /// The text of a value; of nothing and `null` it is empty.
@@ -122,6 +126,12 @@ impl InstanceMembers<'_> {
             dirty_at: time(&self.dirty_at, "lastDirtyTimestamp")?,
             asg_name: text(self.asg_name, "asgName")?,
             action: listed(&self.action),
+            times: Times {
+                registered: past(&lease.registered),
+                renewed: past(&lease.renewed),
+                up_since: past(&lease.up_since),
+                updated: past(&self.updated_at),
+            },
         })
     }
 }
@@ -157,6 +167,7 @@ impl<'a> Members<'a> for InstanceMembers<'a> {
             ("status", &mut self.status),
             ("overriddenStatus", &mut self.overridden),
             ("lastDirtyTimestamp", &mut self.dirty_at),
+            ("lastUpdatedTimestamp", &mut self.updated_at),
             ("asgName", &mut self.asg_name),
             ("actionType", &mut self.action),
         ];
@@ -207,10 +218,15 @@ impl<'a> Members<'a> for DataCenterMembers<'a> {
 
 impl<'a> Members<'a> for LeaseMembers<'a> {
     fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("renewalIntervalInSecs") {
-            self.renewal_interval_secs = object.next_value::<As<_>>()?.0;
-        } else if key.is("durationInSecs") {
-            self.duration_secs = object.next_value::<As<_>>()?.0;
+        let scalars = [
+            ("renewalIntervalInSecs", &mut self.renewal_interval_secs),
+            ("durationInSecs", &mut self.duration_secs),
+            ("registrationTimestamp", &mut self.registered),
+            ("lastRenewalTimestamp", &mut self.renewed),
+            ("serviceUpTimestamp", &mut self.up_since),
+        ];
+        if let Some((_, scalar)) = scalars.into_iter().find(|(name, _)| key.is(name)) {
+            *scalar = object.next_value::<As<_>>()?.0;
         } else {
             object.next_value::<IgnoredAny>()?;
         }
@@ -269,6 +285,17 @@ pub(in crate::wire::eureka) fn time(
 ) -> Result<Option<Timestamp>, Unreadable> {
     let millis = whole(given, field, Dialect::Netflix)?;
     Ok(millis.map(|millis| Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))))
+}
+
+/// A time in a server's list, of no meaning in a client's registration: whatever cannot be one is none.
+/// The original wrote some of them in seconds (spec amalgam8 section 7).
+fn past(given: &Given<'_>) -> Option<Timestamp> {
+    const SECONDS_MAX: u64 = 100_000_000_000;
+    match time(given, "").ok().flatten().map(Timestamp::as_millis) {
+        None | Some(0) => None,
+        Some(seconds @ 1..SECONDS_MAX) => Some(Timestamp::from_millis(seconds * 1000)),
+        Some(millis) => Some(Timestamp::from_millis(millis)),
+    }
 }
 
 fn listed(given: &Given<'_>) -> Option<Listed> {
