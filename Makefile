@@ -80,7 +80,8 @@ test.all: test test.redis test.properties test.fuzz interop test.image ## all te
 test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it; other servers
 	@sh tests/redis.sh "$(REDIS_DIR)"
 	$(WITH_REDIS) cargo test --locked --test it -- redis
-	$(WITH_REDIS) A8_TEST_STORE=redis cargo test --locked --test it -- amalgam8:: eureka:: leases:: peers:: tenancy::
+	$(WITH_REDIS) A8_TEST_STORE=redis cargo test --locked --test it -- --skip redis:: \
+		amalgam8:: eureka:: leases:: peers:: tenancy::
 	@sh tests/redis.sh versions "$(REDIS_DIR)"
 	@for server in "$(REDIS_DIR)"/versions/*/redis-server; do \
 		[ -x "$$server" ] || continue; \
