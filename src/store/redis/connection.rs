@@ -380,6 +380,13 @@ fn said<'a>(info: &'a str, name: &str) -> &'a str {
     info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
 }
 
+/// The code of the command in a script that failed; before version 7 it stands within the script's error, behind a hyphen.
+fn code_within(message: &str) -> Option<&str> {
+    let (_, within) = message.rsplit_once(": -")?;
+    let code = within.split(' ').next()?;
+    (!code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase())).then_some(code)
+}
+
 // === impl Failure ===
 
 impl Failure {
@@ -405,9 +412,45 @@ impl Failure {
             )
             | (_, Some("NOAUTH" | "WRONGPASS")) => Self::lost(&error.to_string()),
             (ErrorKind::Server(_) | ErrorKind::Extension, code) => {
-                Self::refused(code.unwrap_or("ERR"), &error.to_string())
+                let message = error.to_string();
+                match code_within(&message).or(code).unwrap_or("ERR") {
+                    "READONLY" | "LOADING" | "MASTERDOWN" => Self::lost(&message),
+                    code => Self::refused(code, &message),
+                }
             }
             (_, _) => Self::lost(&error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_command_in_a_script_is_found_in_both_forms() {
+        let old = "ERR: Error running script (call to f_1): @user_script:48: @user_script: 48: -OOM command not allowed";
+        assert_eq!(code_within(old), Some("OOM"));
+        assert_eq!(code_within("OOM: command not allowed when used memory > 'maxmemory'."), None);
+        assert_eq!(code_within("ERR: value is: -1 or so"), None);
+    }
+
+    #[test]
+    fn what_is_too_old_or_a_replica_is_refused() {
+        for (info, wanted) in [
+            ("redis_version:7.0.15\r\nrole:master\r\n", None),
+            ("redis_version:6.2.0\r\n", None),
+            ("", None),
+            ("redis_version:6.0.16\r\n", Some("6.2 or newer")),
+            ("redis_version:7.0.15\r\nrole:slave\r\n", Some("can be written to")),
+        ] {
+            let refused = refuse_unusable(info).err().map(|error| error.to_string());
+            let is_right = match (&refused, wanted) {
+                (Some(refused), Some(wanted)) => refused.contains(wanted),
+                (None, None) => true,
+                (_, _) => false,
+            };
+            assert!(is_right, "{info}: {refused:?}");
         }
     }
 }
