@@ -5,4 +5,5 @@
 //! Never: has a client wait for a member.
 
 pub mod message;
+pub mod replication;
 pub mod replicator;
