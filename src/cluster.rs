@@ -5,5 +5,6 @@
 //! Never: has a client wait for a member.
 
 pub mod message;
+pub mod replicated;
 pub mod replication;
 pub mod replicator;
