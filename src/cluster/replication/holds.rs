@@ -118,7 +118,7 @@ mod tests {
         let slot = slots.take(0, 0, at(0));
         slots.lease(slot, at(0), Some(TTL));
         let hold = |now: Moment| Some(at(30_000)).filter(|until| now < *until);
-        assert_eq!(looks(&mut holds, &slots, 0..30_000, hold), []);
+        assert_eq!(looks(&mut holds, &slots, 0..30_000, hold), [0_u64; 0]);
         assert_eq!(holds.len(), 1);
         assert_eq!(slots.renewed(slot), Some(at(0)), "nobody renewed it");
         assert_eq!(looks(&mut holds, &slots, 30_000..30_400, hold).first(), Some(&30_000));
@@ -142,9 +142,9 @@ mod tests {
         let slot = slots.take(0, 0, at(0));
         slots.lease(slot, at(0), Some(TTL));
         let hold = |_: Moment| Some(at(300_000));
-        assert_eq!(looks(&mut holds, &slots, 0..15_000, hold), []);
+        assert_eq!(looks(&mut holds, &slots, 0..15_000, hold), [0_u64; 0]);
         assert!(slots.renew(slot, at(15_000), TTL));
-        assert_eq!(looks(&mut holds, &slots, 15_000..15_300, hold), []);
+        assert_eq!(looks(&mut holds, &slots, 15_000..15_300, hold), [0_u64; 0]);
         assert_eq!((holds.len(), slots.lease_of(slot.row())), (0, Some((at(15_000), at(25_000)))));
         assert_eq!(looks(&mut holds, &slots, 15_300..25_100, |_| None).first(), Some(&25_000));
     }

@@ -137,13 +137,13 @@ mod tests {
         let slots = Slots::tracking();
         let rows: Vec<_> = (0..3000).map(|_| slots.take(0, 0, at(0))).collect();
         rows.iter().for_each(|slot| slots.lease(*slot, at(0), Some(TTL)));
-        assert_eq!(taken(&slots), [], "a lease that begins is no renewal");
+        assert_eq!(taken(&slots), vec![], "a lease that begins is no renewal");
         for (row, millis) in [(0, 1), (63, 2), (64, 3), (1024, 4), (2999, 5), (64, 6)] {
             assert!(slots.renew(rows[row], at(millis), TTL));
         }
         assert!(slots.renew_late(rows[70], at(7), TTL));
         assert_eq!(taken(&slots), [(0, 1), (63, 2), (64, 6), (70, 7), (1024, 4), (2999, 5)]);
-        assert_eq!(taken(&slots), []);
+        assert_eq!(taken(&slots), vec![]);
     }
 
     #[test]
@@ -153,13 +153,13 @@ mod tests {
         slots.lease(slot, at(0), Some(TTL));
         assert!(slots.renew(slot, at(1), TTL));
         slots.give_back(slot);
-        assert_eq!(taken(&slots), []);
+        assert_eq!(taken(&slots), vec![]);
 
         let slots = Slots::default();
         let slot = slots.take(0, 0, at(0));
         slots.lease(slot, at(0), Some(TTL));
         assert!(slots.renew(slot, at(1), TTL));
-        assert_eq!(taken(&slots), []);
+        assert_eq!(taken(&slots), vec![]);
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         slots.lease(slot, at(31_000), None);
         assert!(slots.renew_as_of(slot, at(32_000), TTL));
         assert_eq!((slots.lease_of(slot.row()), slots.renewed(slot)), (None, Some(at(32_000))));
-        assert_eq!(taken(&slots), [], "it is known elsewhere");
+        assert_eq!(taken(&slots), vec![], "it is known elsewhere");
     }
 
     #[test]
