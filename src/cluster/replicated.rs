@@ -144,3 +144,6 @@ fn key(namespace: &Namespace, id: &InstanceId) -> Key {
 fn given<T>(answer: Answer<Result<T, StoreError>>) -> Result<T, StoreError> {
     answer.now_or_never().unwrap_or(Err(StoreError::Unavailable))
 }
+
+#[cfg(test)]
+mod tests;
