@@ -1,7 +1,7 @@
 //! Registries that replicate in memory: every member takes every call, and a living instance is lost by none.
 //!
-//! [`replicator`] decides (pure: no socket, no clock, no randomness of its own); what connects it to sockets and to
-//! the store stands beside it.
+//! [`replicator`] decides (pure: no socket, no clock, no randomness of its own); [`replication`] connects it to the
+//! store, [`Mesh`] to the other members.
 //! Never: has a client wait for a member.
 
 pub mod config;
@@ -14,6 +14,7 @@ mod members;
 mod mesh;
 pub mod message;
 mod metrics;
+pub mod replicated;
 pub mod replication;
 pub mod replicator;
 mod roster;
@@ -21,7 +22,7 @@ mod secret;
 mod tls;
 mod view;
 
-pub use member::{ClusterError, Member};
+pub use member::{ClusterError, FLUSH_EVERY, Member};
 pub use mesh::Mesh;
 pub use tls::ClusterTlsError;
 pub use view::View;

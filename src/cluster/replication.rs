@@ -3,7 +3,11 @@
 //!
 //! Never: opens a socket, waits, or has a renewal take the lock.
 
+mod effects;
 pub mod flushing;
+mod holds;
+mod leases;
+mod metrics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,31 +20,50 @@ use super::message::MemberId;
 use super::replicator::{Link, Misbehaviour, Now, Replicator, Report, Settings};
 use crate::model::{Clock, Moment};
 use crate::store::memory::MemoryStore;
+use effects::Applier;
+use holds::Holds;
+use metrics::Applied;
 
 /// The locked rules of one member, and the store that they are about.
 #[derive(Debug)]
 pub struct Replication {
     memory: Arc<MemoryStore>,
     clock: Arc<Clock>,
-    rules: Mutex<Replicator>,
+    /// Whoever writes to a directory holds this; renewals do not.
+    locked: Mutex<Locked>,
     /// Moves whenever a link may have something to send.
     news: watch::Sender<()>,
     is_open: AtomicBool,
+    applied: Applied,
+}
+
+#[derive(Debug)]
+struct Locked {
+    rules: Replicator,
+    applier: Applier,
+    holds: Holds,
 }
 
 // === impl Replication ===
 
 impl Replication {
-    /// The rules of a member that knows nothing yet, over a store that keeps track of renewals.
+    /// The rules of a member that knows nothing yet, over a store that is [`MemoryStore::tracking`] renewals.
     #[must_use]
     pub fn new(settings: Settings, memory: Arc<MemoryStore>, clock: Arc<Clock>) -> Arc<Self> {
-        let now = Now { at: clock.now(), wall: clock.time_of_day(clock.now()) };
+        let now = present(&clock);
+        let applied = Applied::default();
+        let locked = Locked {
+            rules: Replicator::new(settings, now),
+            applier: Applier::new(applied.clone()),
+            holds: Holds::default(),
+        };
         Arc::new(Self {
             memory,
             clock,
-            rules: Mutex::new(Replicator::new(settings, now)),
+            locked: Mutex::new(locked),
             news: watch::Sender::new(()),
             is_open: AtomicBool::new(false),
+            applied,
         })
     }
 
@@ -67,8 +90,9 @@ impl Replication {
     /// The next frame to send on a link, asked for when its socket takes more; none until [`Self::news`] moves.
     #[must_use]
     pub fn next_frame(&self, link: Link) -> Option<Bytes> {
-        let now = self.now();
-        self.rules.lock().next_frame(now, link)
+        let mut locked = self.locked.lock();
+        let now = present(&self.clock);
+        locked.rules.next_frame(now, link)
     }
 
     /// Moves whenever a link may have something to send; a link that got no frame waits for it, having marked it as
@@ -79,14 +103,21 @@ impl Replication {
     }
 
     /// Collects what was renewed here and tells the rules that time has passed; called all the time, by
-    /// [`flushing::Flusher`] as a rule.
-    pub fn flush(&self) {
-        self.told(|rules, now| rules.tick(now));
+    /// [`flushing::Flusher`] as a rule. Answers with when it is to be called again at the latest.
+    pub fn flush(&self) -> Moment {
+        self.told(|rules, now| {
+            self.memory.slots().take_renewed(|row, at| rules.renewed(row, at));
+            rules.tick(now);
+            rules.wake_at()
+        })
     }
 
     /// Says goodbye: others take over what was renewed here at once.
     pub fn drain(&self) {
-        self.told(|rules, now| rules.drain(now));
+        self.told(|rules, now| {
+            self.memory.slots().take_renewed(|row, at| rules.renewed(row, at));
+            rules.drain(now);
+        });
     }
 
     // --- how it stands ---
@@ -94,11 +125,11 @@ impl Replication {
     /// Whether it has all that the members it is connected to had when they were connected.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
-        self.rules.lock().is_caught_up()
+        self.locked.lock().rules.is_caught_up()
     }
 
-    /// Lets readers in: it has caught up, or has waited for that long enough. Until then reads are refused, and writes
-    /// to what is not known here are too.
+    /// Lets readers in: it has caught up, or has waited for that long enough. Until then reads are refused, and
+    /// renewals, changes and deregistrations of what is not known here are too: another member may know it.
     pub fn open(&self) {
         self.is_open.store(true, Ordering::Release);
     }
@@ -112,19 +143,29 @@ impl Replication {
     /// How it stands, for `/cluster`, health and metrics.
     #[must_use]
     pub fn report(&self) -> Report {
-        let now = self.now();
-        self.rules.lock().report(now.at)
+        let locked = self.locked.lock();
+        let now = self.clock.now();
+        Report { held: locked.holds.len(), ..locked.rules.report(now) }
+    }
+
+    /// Has a client's write done and told under one lock.
+    pub(super) fn written<R>(&self, write: impl FnOnce(&MemoryStore, &mut Replicator, Now) -> R) -> R {
+        self.told(|rules, now| write(&self.memory, rules, now))
     }
 
     fn told<R>(&self, tell: impl FnOnce(&mut Replicator, Now) -> R) -> R {
-        let now = self.now();
-        let answer = tell(&mut self.rules.lock(), now);
+        let mut locked = self.locked.lock();
+        let Locked { rules, applier, .. } = &mut *locked;
+        let now = present(&self.clock);
+        let answer = tell(rules, now);
+        applier.apply(rules, &self.memory, now.at);
+        drop(locked);
         self.news.send_replace(());
         answer
     }
+}
 
-    fn now(&self) -> Now {
-        let at: Moment = self.clock.now();
-        Now { at, wall: self.clock.time_of_day(at) }
-    }
+fn present(clock: &Clock) -> Now {
+    let at = clock.now();
+    Now { at, wall: clock.time_of_day(at) }
 }

@@ -16,19 +16,24 @@ pub struct Flusher {
     every: Duration,
 }
 
+/// Shortest time from one flush to the next.
+const AT_LEAST: Duration = Duration::from_millis(10);
+
 // === impl Flusher ===
 
 impl Flusher {
-    /// A flusher that collects renewals for `every` before they are sent.
+    /// A flusher that collects renewals for `every` before they are sent, at most.
     #[must_use]
     pub fn new(replication: Arc<Replication>, every: Duration) -> Self {
         Self { replication, every }
     }
 
-    /// Goes on until told to stop.
+    /// Goes on until told to stop. Nothing it does can fail, so it never ends early.
     pub async fn run(self, shutdown: CancellationToken) {
-        while shutdown.run_until_cancelled(tokio::time::sleep(self.every)).await.is_some() {
-            self.replication.flush();
+        let mut pause = self.every;
+        while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            let next = self.replication.flush();
+            pause = next.since(self.replication.clock.now()).clamp(AT_LEAST, self.every.max(AT_LEAST));
         }
     }
 }
