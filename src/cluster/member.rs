@@ -174,6 +174,7 @@ impl Member {
             sync_timeout,
             opened,
             left,
+            makes_ready: false,
         };
         (mesh, view)
     }

@@ -43,6 +43,7 @@ pub struct Mesh {
     pub(super) sync_timeout: Duration,
     pub(super) opened: CancellationToken,
     pub(super) left: CancellationToken,
+    pub(super) makes_ready: bool,
 }
 
 /// The loop's state.
@@ -52,6 +53,7 @@ struct Weaving {
     view: Arc<View>,
     sync_timeout: Duration,
     opened: CancellationToken,
+    makes_ready: bool,
     begun: Instant,
     strangers: Strangers,
     random: RandomState,
@@ -83,6 +85,11 @@ impl Mesh {
         self.opened.clone()
     }
 
+    /// The same, and the process is ready when this member has caught up.
+    pub fn making_ready(self) -> Self {
+        Self { makes_ready: true, ..self }
+    }
+
     /// Cancelled when the others were told that this member leaves.
     #[must_use]
     pub fn left(&self) -> CancellationToken {
@@ -91,13 +98,23 @@ impl Mesh {
 
     /// Takes part until `leave`, from when on nobody new is met; ends at `shutdown`, when what waits was sent.
     pub async fn run(self, leave: CancellationToken, shutdown: CancellationToken) {
-        let Self { introduction, listener, source, replication, view, sync_timeout, opened, left } = self;
+        let Self {
+            introduction,
+            listener,
+            source,
+            replication,
+            view,
+            sync_timeout,
+            opened,
+            left,
+            makes_ready,
+        } = self;
         let (pictures, mut picture) = watch::channel(Picture::default());
         picture.mark_unchanged();
         let mut following = std::pin::pin!(follow(source, pictures, leave.clone()));
         let mut has_left = false;
         let mut news = replication.news();
-        let mut weaving = Weaving::new(introduction, replication, view, sync_timeout, opened);
+        let mut weaving = Weaving::new(introduction, replication, view, sync_timeout, opened, makes_ready);
         let mut listener = Some(listener);
         let mut resume = None;
         let mut look = Instant::now();
@@ -170,6 +187,7 @@ impl Weaving {
         view: Arc<View>,
         sync_timeout: Duration,
         opened: CancellationToken,
+        makes_ready: bool,
     ) -> Self {
         Self {
             introduction,
@@ -178,6 +196,7 @@ impl Weaving {
             view,
             sync_timeout,
             opened,
+            makes_ready,
             begun: Instant::now(),
             random: RandomState::new(),
             dials: FuturesUnordered::new(),
@@ -323,6 +342,9 @@ impl Weaving {
         self.view.roster.lock().stop_waiting();
         self.replication.open();
         self.opened.cancel();
+        if self.makes_ready {
+            self.view.ready();
+        }
         let size = self.view.roster.lock().size();
         match is_settled {
             true => tracing::info!(size, "this member has what the others have; members, with this one: {size}"),

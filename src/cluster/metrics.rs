@@ -79,24 +79,9 @@ impl Collector for Gauges {
             (roster.size(), roster.shown())
         };
         let report = self.0.replication.report();
-        let gauges = [
-            ("a8_cluster_size", "Members that are connected, and this one", size),
-            ("a8_cluster_held_instances", "Instances kept while their member cannot be reached", report.held),
-            ("a8_cluster_entries", "Registrations that are replicated", report.alive),
-            ("a8_cluster_tombstones", "Deregistrations that are remembered", report.dead),
-        ];
-        for (name, help, value) in gauges {
-            let metric = ConstGauge::new(u32::try_from(value).map_or(f64::INFINITY, f64::from));
-            metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-        }
-        let counters = [
-            ("a8_cluster_repairs", "Differences that digests found, which were mended", report.repairs),
-            ("a8_cluster_stamps_ahead", "Writes stamped over a minute ahead of this clock", report.stamps_ahead),
-        ];
-        for (name, help, value) in counters {
-            let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(value).encode(descriptor)?;
-        }
+        let size = ConstGauge::new(u32::try_from(size).map_or(f64::INFINITY, f64::from));
+        let help = "Members that are connected, and this one";
+        size.encode(encoder.encode_descriptor("a8_cluster_size", help, None, MetricType::Gauge)?)?;
         links(&mut encoder, &members, &report)
     }
 }

@@ -16,7 +16,7 @@ use super::replication::Replication;
 use super::replicator::Report;
 use super::roster::{Dialler, Roster, Shown};
 use crate::model::Timestamp;
-use crate::telemetry::{BUILD, Component, Health, Panel};
+use crate::telemetry::{BUILD, Component, Health, Panel, Phase};
 
 /// What there is to see of a member and its cluster.
 #[derive(Debug)]
@@ -81,6 +81,11 @@ impl View {
             );
         }
         self.report();
+    }
+
+    /// Tells the health board that requests may come.
+    pub(super) fn ready(&self) {
+        self.health.enter(Phase::Ready);
     }
 
     /// Tells the health board how it stands.
