@@ -105,3 +105,6 @@ async fn connect(place: &Place) -> io::Result<TcpStream> {
     }
     Err(failed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,7 +208,10 @@ fn replication(members: &[Shown], now: Instant) -> Component {
     let lost: Vec<String> = members
         .iter()
         .filter(is_lost)
-        .filter_map(|it| Some(it.id.as_ref().map(|id| id.0.to_string()).or(Some(it.places.first()?.to_string()))?))
+        .filter_map(|it| match &it.id {
+            Some(id) => Some(id.0.to_string()),
+            None => it.places.first().map(ToString::to_string),
+        })
         .collect();
     let mut properties = Map::new();
     if !lost.is_empty() {

@@ -191,3 +191,126 @@ fn tls(args: &ClusterArgs, settings: &Settings) -> Result<Option<ClusterTls>, Co
 fn refused<T>(why: String) -> Result<T, ConfigError> {
     Err(ConfigError::Contradiction(why))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Parsed, StoreConfig};
+    use super::*;
+
+    fn config(flags: &str) -> Result<Config, ConfigError> {
+        match Parsed::of(flags.split_whitespace().map(Into::into), []) {
+            Ok(Parsed::Run(config)) => Ok(*config),
+            Ok(other) => panic!("{flags}: {other:?}"),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[track_caller]
+    fn cluster(flags: &str) -> (ClusterConfig, Vec<String>) {
+        let config = config(flags).unwrap_or_else(|error| panic!("{flags}: {error}"));
+        match config.store {
+            StoreConfig::Replicated(cluster) => (*cluster, config.warnings),
+            other => panic!("{flags}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(flags: &str, says: &[&str]) {
+        let error = config(flags).expect_err(flags).to_string();
+        for word in says {
+            assert!(error.contains(word), "{flags}: {word} is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_enough() {
+        let (cluster, warnings) = cluster("--replication --cluster_dir /d");
+        let want = ClusterConfig {
+            source: Source::Directory("/d".into()),
+            advertise: None,
+            port: 6100,
+            secret: ClusterSecret::Shared,
+            size: 1,
+            sync_timeout: Duration::from_secs(30),
+            hold: Duration::from_secs(300),
+            max_ttl: Duration::from_secs(600),
+            tls: None,
+        };
+        assert_eq!((cluster, warnings), (want, vec![]));
+    }
+
+    #[test]
+    fn a_member_is_found_in_one_way() {
+        check_refused("--replication", &["--replication", "--cluster_dir", "--cluster_dns", "--cluster_peers"]);
+        for two in [
+            "--cluster_dir d --cluster_dns n",
+            "--cluster_dir d --cluster_peers a:1",
+            "--cluster_dns n --cluster_peers a:1",
+        ] {
+            check_refused(&format!("--replication --cluster_secret s {two}"), &["only one", "different clusters"]);
+        }
+        let (cluster, _) = cluster("--replication --cluster_secret s --cluster_peers a:1,b:2 --cluster_peers a:1");
+        let places: Vec<Place> = ["a:1", "b:2"].map(|place| place.parse().unwrap()).into();
+        assert_eq!(cluster.source, Source::Fixed(places));
+    }
+
+    #[test]
+    fn redis_needs_no_replication() {
+        let flags = "--replication --cluster_dir d --store redis --store_address h:1";
+        check_refused(flags, &["--replication", "--store redis", "same instances"]);
+    }
+
+    #[test]
+    fn there_is_no_replication_without_a_secret_but_on_loopback() {
+        for open in [
+            "--cluster_dns registry.example",
+            "--cluster_peers 10.0.0.1:6100",
+            "--cluster_peers 127.0.0.1:1,registry.example:1",
+            "--cluster_peers 127.0.0.1:1 --cluster_advertise 10.0.0.1",
+        ] {
+            check_refused(&format!("--replication {open}"), &["--cluster_secret", "read and write"]);
+            let (cluster, warnings) = cluster(&format!("--replication --cluster_secret 0123456789abcdef {open}"));
+            assert!(matches!(cluster.secret, ClusterSecret::Given(_)) && warnings.is_empty(), "{warnings:?}");
+        }
+        let (alone, _) = cluster("--replication --cluster_peers 127.0.0.1:1,[::1]:2,localhost:3");
+        assert_eq!((alone.secret, alone.advertise), (ClusterSecret::Loopback, Some(Advertised::loopback())));
+        let (weak, warnings) = cluster("--replication --cluster_secret hush --cluster_dir d");
+        assert!(warnings[0].contains("guessed"), "{warnings:?}");
+        assert!(!format!("{weak:?} {warnings:?}").contains("hush"));
+    }
+
+    #[test]
+    fn tls_takes_three_files() {
+        for some in ["--cluster_tls_cert c", "--cluster_tls_key k --cluster_tls_ca a", "--cluster_tls_ca a"] {
+            check_refused(&format!("--replication --cluster_dir d {some}"), &["--cluster_tls_", "all of"]);
+        }
+        let all = "--cluster_tls_cert c --cluster_tls_key k --cluster_tls_ca a";
+        let (cluster, _) = cluster(&format!("--replication --cluster_dir d {all}"));
+        let files = ClusterTls { cert: "c".into(), key: "k".into(), ca: "a".into() };
+        assert_eq!(cluster.tls, Some(files));
+    }
+
+    #[test]
+    fn without_replication_the_others_do_nothing() {
+        let flags = "--cluster_dir d --cluster_size 3 --replication_port 1 --sync_timeout 1s --partition_hold 0";
+        let config = config(flags).unwrap();
+        assert_eq!(config.store, StoreConfig::Memory);
+        let said: Vec<&str> = config.warnings.iter().map(String::as_str).collect();
+        let want = ["cluster_dir", "cluster_size", "replication_port", "sync_timeout", "partition_hold"];
+        assert_eq!(said, want.map(|flag| format!("--{flag} has no effect without --replication")));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (flag, value) in [
+            ("cluster_peers", "10.0.0.1"),
+            ("cluster_dns", "10.0.0.1"),
+            ("cluster_advertise", "0.0.0.0"),
+            ("replication_port", "65536"),
+            ("sync_timeout", "0"),
+            ("cluster_size", "-1"),
+        ] {
+            check_refused(&format!("--{flag}={value}"), &[&format!("--{flag}"), value, "want"]);
+        }
+    }
+}

@@ -145,6 +145,7 @@ async fn what_a_dialler_said_cannot_be_said_back_to_it() {
         let (kind, proof) = read_message(&mut far).await.unwrap();
         far.write_all(&message(kind, &proof)).await.unwrap();
     };
-    let (dialler, ()) = tokio::join!(dial(&mut near, &a, &Key::new("s"), b""), echo);
+    let key = Key::new("s");
+    let (dialler, ()) = tokio::join!(dial(&mut near, &a, &key, b""), echo);
     assert!(matches!(dialler, Err(HandshakeError::Secret(_))));
 }

@@ -27,8 +27,8 @@ pub(super) struct Shelf {
     known: HashMap<String, Known>,
     /// Files that the log has named.
     named: HashSet<String>,
-    /// The last look failed.
-    is_blind: bool,
+    /// Since when looks fail: as long as they do, nobody's time passes.
+    blind_since: Option<Instant>,
     is_known: bool,
     /// The trouble that the log knows of.
     told: Option<String>,
@@ -63,7 +63,7 @@ impl Shelf {
             is_withdrawn: false,
             known: HashMap::new(),
             named: HashSet::new(),
-            is_blind: false,
+            blind_since: None,
             is_known: false,
             told: None,
         }
@@ -77,7 +77,7 @@ impl Shelf {
     pub(super) fn look(&mut self, now: Instant) -> Picture {
         let written = self.write_when_due(now);
         let read = self.read(now);
-        self.is_blind = read.is_err();
+        self.blind_since = if read.is_err() { Some(self.blind_since.unwrap_or(now)) } else { None };
         self.is_known |= read.is_ok();
         let directory = self.directory.display();
         let trouble = match (read, written) {
@@ -86,8 +86,11 @@ impl Shelf {
             (Ok(()), Ok(())) => None,
         };
         self.tell(trouble.as_deref());
-        self.remove_dead(now);
-        let alive = self.known.values().filter(|known| now.duration_since(known.moved) <= STALE_AFTER);
+        if self.blind_since.is_none() {
+            self.remove_dead(now);
+        }
+        let judged = self.blind_since.unwrap_or(now);
+        let alive = self.known.values().filter(|known| judged.duration_since(known.moved) <= STALE_AFTER);
         let mut seen: Vec<_> = alive
             .flat_map(|known| {
                 let id = MemberId(known.card.id.as_str().into());
@@ -159,10 +162,9 @@ impl Shelf {
             self.take_in(&name, now);
             present.insert(name);
         }
-        if self.is_blind {
-            // Nobody's counter was looked at meanwhile.
+        if let Some(since) = self.blind_since {
             for known in self.known.values_mut() {
-                known.moved = now;
+                known.moved = (known.moved + now.duration_since(since)).min(now);
             }
         }
         // A directory without the own file was emptied by somebody who is no member.

@@ -106,7 +106,7 @@ fn what_is_no_member_s_file_is_left_alone() {
     let mut now = Instant::now();
     for _ in 0..30 {
         let picture = a.look(now);
-        assert_eq!((ids(&picture), picture.trouble), (vec![A], None));
+        assert_eq!((ids(&picture), &picture.trouble), (vec![A], &None));
         now += WRITE_EVERY;
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 10, "nothing of it is removed");
@@ -140,7 +140,7 @@ fn a_directory_that_is_gone_for_a_while_loses_nobody() {
     // It comes back empty; A is the first to see it.
     fs::remove_file(&directory).unwrap();
     let picture = a.look(now);
-    assert_eq!((ids(&picture), picture.trouble), (vec![A, B], None));
+    assert_eq!((ids(&picture), &picture.trouble), (vec![A, B], &None));
     b.look(now);
     assert_eq!(ids(&a.look(now)), [A, B]);
     assert!(secret.file().exists(), "the secret is put back");
