@@ -9,6 +9,7 @@ pub(crate) mod line;
 pub(crate) mod peer;
 pub(crate) mod redis;
 pub(crate) mod redis_process;
+pub(crate) mod stores;
 pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod upstream;

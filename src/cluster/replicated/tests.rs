@@ -283,8 +283,7 @@ fn eureka(host: &str, status: Status, dirty_at: u64) -> Instance {
         app_group: Some("shop".into()),
         ..crate::model::Document::of_host(host, "10.0.0.1")
     };
-    let claim =
-        EurekaClaim { document, dirty_at: Some(Timestamp::from_millis(dirty_at)), overridden: None };
+    let claim = EurekaClaim { document, dirty_at: Some(Timestamp::from_millis(dirty_at)), overridden: None };
     let asked = Registration { eureka: Some(claim), metadata: None, ..registration(host, status) };
     asked.grant(TTL, Timestamp::from_millis(1_700_000_000_000))
 }
