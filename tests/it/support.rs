@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eureka;
 pub(crate) mod line;
+pub(crate) mod members;
 pub(crate) mod peer;
 pub(crate) mod redis;
 pub(crate) mod redis_process;
