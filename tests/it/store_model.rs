@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a8registry::cluster::replication::flushing::Flusher;
-use a8registry::directory::{Delta, Directory, Encoding, LeaseRules, LogLimits, Op, Selector, Shown, Tag};
+use a8registry::directory::{
+    Delta, Directory, Encoding, LeaseRules, LogLimits, Op, Selector, Shown, Tag, Tags,
+};
 use a8registry::model::{
     Clock, Endpoint, EndpointType, Metadata, Namespace, Origin, Registration, Status, Timestamp, Update,
 };
@@ -222,9 +224,12 @@ impl World {
                 assert_eq!(max, NAMESPACES_MAX);
                 assert!(!is_known, "an instance that is there can be registered again");
             }
-            Err(error @ (StoreError::NoSuchInstance | StoreError::Invalid(_) | StoreError::Unavailable)) => {
-                panic!("a valid registration needs no instance: {error}")
-            }
+            Err(
+                error @ (StoreError::NoSuchInstance
+                | StoreError::ReadOnly { .. }
+                | StoreError::Invalid(_)
+                | StoreError::Unavailable),
+            ) => panic!("a valid registration needs no instance: {error}"),
         }
     }
 
@@ -450,6 +455,7 @@ async fn play_in_redis(redis: &RedisServer, steps: Vec<Step>) {
         namespace_capacity: Some(CAPACITY),
         max_namespaces: NAMESPACES_MAX,
         change_log: LogLimits { size: 200, age: Duration::from_secs(60) },
+        tags: Tags::Shared,
         leases: LeaseRules::default(),
     };
     let metrics = (StoreMetrics::default(), RedisMetrics::default());
