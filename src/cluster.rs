@@ -4,5 +4,6 @@
 //! the store stands beside it.
 //! Never: has a client wait for a member.
 
+mod frame;
 pub mod message;
 pub mod replicator;
