@@ -4,6 +4,7 @@
 //! the store stands beside it.
 //! Never: has a client wait for a member.
 
+mod frame;
 pub mod message;
 pub mod replicated;
 pub mod replication;
