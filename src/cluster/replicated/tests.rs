@@ -63,6 +63,7 @@ impl Member {
             hold,
             flush: Duration::from_millis(200),
             frame_max: 64 << 10,
+            leases: config.leases,
         };
         let replication = Replication::new(settings, memory.clone(), clock.clone());
         let store = Arc::new(ReplicatedStore::new(memory.clone(), replication.clone()));
