@@ -6,6 +6,7 @@
 
 pub mod config;
 mod dialling;
+mod frame;
 mod handshake;
 mod interfaces;
 mod link;

@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
 use crate::auth::{Authentication, KeyReload};
+use crate::catalog::{CatalogMetrics, Catalogs, Following};
 use crate::cluster::replicated::ReplicatedStore;
 use crate::cluster::replication::Replication;
 use crate::cluster::replication::flushing::Flusher;
 use crate::cluster::{FLUSH_EVERY, Member, Mesh, View};
 use crate::config::{CapacityConfig, Config, Limits, ListenConfig, OpsConfig, StoreConfig, Timeouts};
-use crate::directory::{LeaseRules, LogLimits};
+use crate::directory::{LeaseRules, LogLimits, Tags};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
 use crate::peers::{Listening, Peering};
@@ -64,6 +65,7 @@ pub struct Daemon {
     health: Arc<Health>,
     store: StoreLoops,
     peering: Option<Peering>,
+    following: Option<(Catalogs, Following)>,
     key_reload: Option<KeyReload>,
     timeouts: Timeouts,
 }
@@ -86,7 +88,7 @@ impl Daemon {
             limits,
             timeouts,
             peers,
-            catalogs: _,
+            catalogs,
             ops,
             log: _,
             given,
@@ -119,17 +121,31 @@ impl Daemon {
                 let member = Member::bind(*config).context("this registry cannot be in a cluster")?;
                 let limits = memory_config(&capacity, leases);
                 let memory = MemoryStore::tracking(limits, clock.clone(), store_metrics.clone());
-                let (store, loops) = replicated(member, Arc::new(memory), &clock, &health);
+                let settings = member.settings(leases);
+                let replication = Replication::new(settings, Arc::new(memory), clock.clone());
+                let (store, loops) = replicated(member, replication, &clock, &health);
                 (store, StoreLoops::Replicated(Box::new(loops)))
             }
             StoreConfig::Redis(config) => {
                 let metrics = (store_metrics.clone(), redis_metrics.clone());
-                let limits = redis_limits(&capacity, leases);
+                let tags = if catalogs.on().is_empty() { Tags::Shared } else { Tags::Own };
+                let limits = redis_limits(&capacity, leases, tags);
                 let (redis, loops) = RedisStore::new(*config, limits, clock.clone(), metrics, health.clone());
                 (Arc::new(redis), StoreLoops::Redis(Box::new(loops)))
             }
         };
-        let registry = Registry::new(store, clock.clone(), ttl);
+        let registry = Registry::new(store.clone(), clock.clone(), ttl);
+        let on = catalogs.on();
+        let following = match on.is_empty() {
+            true => None,
+            false => {
+                let shown = Catalogs::new(store, clock.clone(), on, catalogs.max_instances);
+                registry.tell_usage(Arc::new(shown.in_use().clone()));
+                let following = Following::new(catalogs, shown.clone(), health.clone())
+                    .context("a catalog cannot be followed")?;
+                Some((shown, following))
+            }
+        };
 
         let OpsConfig { token, address: ops_address } = ops;
         let listener_config = listener_config(&listen, limits.connections, limits.header_bytes, &timeouts);
@@ -166,6 +182,9 @@ impl Daemon {
             loops.replication.register_metrics(shown);
             loops.view.register_metrics(shown);
         }
+        if let Some((catalogs, _)) = &following {
+            shown.register_collector(Box::new(CatalogMetrics(catalogs.clone())));
+        }
         listener.metrics().register(shown);
         authentication.metrics().register(shown);
         api.eureka_metrics().register(shown);
@@ -197,6 +216,7 @@ impl Daemon {
             health,
             store: store_loops,
             peering,
+            following,
             key_reload,
             timeouts,
         })
@@ -220,8 +240,8 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { listener, ops_listener, api, ops, observer, health, store, peering, key_reload, timeouts } =
-            self;
+        let Self { listener, ops_listener, api, ops, observer, health, store, .. } = self;
+        let Self { peering, following, key_reload, timeouts, .. } = self;
         let mut tasks = Tasks::new();
         // A store in another process is ready when everything was read from there.
         let (is_ready, tried, tried_first) = match store {
@@ -242,6 +262,10 @@ impl Daemon {
                 (false, Some(tried.clone()), Some(tried))
             }
         };
+        let catalogs = following.map(|(catalogs, following)| {
+            tasks.spawn(Phase::Upkeep, "catalogs", |shutdown| following.run(shutdown));
+            catalogs
+        });
         if let Some(reload) = key_reload {
             tasks.spawn(Phase::Upkeep, "key reload", |shutdown| reload.run(shutdown));
         }
@@ -260,6 +284,9 @@ impl Daemon {
             if let Some(tried) = tried {
                 // Told to stop meanwhile, it serves nobody.
                 let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
+            }
+            if let Some(catalogs) = catalogs {
+                Following::until_read(catalogs, shutdown.clone()).await;
             }
             serve(listener, service, shutdown).await;
         });
@@ -377,10 +404,10 @@ fn memory_config(capacity: &CapacityConfig, leases: LeaseRules) -> MemoryConfig 
     }
 }
 
-fn redis_limits(capacity: &CapacityConfig, leases: LeaseRules) -> RedisLimits {
+fn redis_limits(capacity: &CapacityConfig, leases: LeaseRules, tags: Tags) -> RedisLimits {
     let MemoryConfig { namespace_capacity, max_namespaces, change_log, leases } =
         memory_config(capacity, leases);
-    RedisLimits { namespace_capacity, max_namespaces, change_log, leases }
+    RedisLimits { namespace_capacity, max_namespaces, change_log, tags, leases }
 }
 
 fn listener_config(

@@ -30,6 +30,7 @@
 //! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), renditions (the same for Eureka's readers), the change log, selection, self-preservation |
 //! | [`store`] | who may write what, capacity, leases that run out |
 //! | [`registry`] | the narrow waist that handlers call |
+//! | [`catalog`] | foreign systems that are followed: what differs in them is laid over a directory |
 //! | [`outbound`] | calls to other servers: their bounds, TLS, credentials |
 //! | [`peers`] | Eureka servers that are told of our clients' writes: queues, first synchronization |
 //! | [`auth`] | from a token to a namespace |
@@ -75,7 +76,12 @@
 //!
 //! **Peers.** A client's write → [`registry`] offers it to [`peers::Peers`] → the queue of each peer, the newest of
 //! a kind for an instance → its [`peers::Link`] sends a batch → what the peer answers to each write is done. What
-//! comes from a peer is registered as a peer's and offered to nobody.
+//! comes from a peer is registered as a peer's and offered to nobody; what it knew before something ended or changed here
+//! does not undo that (`registry/recent.rs`).
+//!
+//! **Catalogs.** A follower of a foreign system (`catalog/kubernetes.rs`, ...) says to its [`catalog::Sink`] what it has →
+//! [`catalog::Catalogs`] keeps to its bound and finds what differs → `directory/overlay.rs` shows it where the store has
+//! nothing under the same id, as one more change of the same revision.
 //!
 //! **Expiry.** [`store::expiry`] looks along all deadlines four times a second, removes what is due from
 //! its directory under the locks that a renewal would need, and lets the change log forget.

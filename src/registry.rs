@@ -4,6 +4,7 @@
 
 mod forward;
 mod metrics;
+mod recent;
 
 use std::future::ready;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +20,9 @@ use crate::store::{Census, Registered, Store};
 pub use crate::store::{Answer, Standing, StoreError};
 pub use forward::{Forward, Forwarded, Replica, Replicas};
 pub use metrics::RegistryMetrics;
+pub use recent::{Known, Since, TakenOver};
+
+use recent::Recent;
 
 /// What handlers call; cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,7 +35,16 @@ struct Inner {
     ttl: TtlLimits,
     /// What readers of a namespace see that nobody has written to.
     vacant: Arc<Directory>,
+    /// Told of each namespace that is read or written, when somebody wants to know.
+    usage: OnceLock<Arc<dyn Usage>>,
     forward: OnceLock<Arc<dyn Forward>>,
+    recent: Recent,
+}
+
+/// Who wants to know which namespaces are used. Called for each read: it must cost next to nothing.
+pub trait Usage: Send + Sync + std::fmt::Debug {
+    /// Somebody reads this namespace.
+    fn used(&self, namespace: &Namespace);
 }
 
 /// A renewal by the Eureka API.
@@ -78,7 +91,8 @@ impl Registry {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, ttl: TtlLimits) -> Self {
         let vacant = Arc::new(Directory::vacant(clock.clone()));
-        Self(Arc::new(Inner { store, clock, ttl, vacant, forward: OnceLock::new() }))
+        let (usage, forward, recent) = (OnceLock::new(), OnceLock::new(), Recent::default());
+        Self(Arc::new(Inner { store, clock, ttl, vacant, usage, forward, recent }))
     }
 
     /// Registers or replaces an instance.
@@ -112,7 +126,8 @@ impl Registry {
     /// Ends what a peer told of an instance by the Amalgam8 API that is now registered here itself.
     async fn forget_copy_of(&self, namespace: &Namespace, instance: &Instance) {
         let copy = InstanceId::of_application(instance.service.as_str(), instance.id.as_str());
-        if self.directory(namespace).get(copy.as_str()).is_some() {
+        self.about_to_write(namespace, copy.as_str()).await;
+        if self.directory(namespace).get_own(copy.as_str()).is_some() {
             // When it went meanwhile, that is as well.
             let _ = self.0.store.deregister(namespace, copy.as_str(), Origin::Peer).await;
         }
@@ -122,7 +137,7 @@ impl Registry {
     #[must_use]
     pub fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>> {
         if self.forwards(namespace)
-            && let Some(instance) = self.directory(namespace).get(id)
+            && let Some(instance) = self.directory(namespace).get_own(id)
         {
             self.forward(namespace, Origin::Client, || Forwarded::Renew(instance));
         }
@@ -140,7 +155,7 @@ impl Registry {
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         if self.forwards(namespace) {
             let directory = self.directory(namespace);
-            for instance in ids.iter().filter_map(|id| directory.get(id)) {
+            for instance in ids.iter().filter_map(|id| directory.get_own(id)) {
                 self.forward(namespace, Origin::Client, || Forwarded::Renew(instance));
             }
         }
@@ -152,6 +167,17 @@ impl Registry {
     /// # Errors
     /// When no living instance has this id, or it would break a rule.
     pub async fn update(
+        &self,
+        namespace: &Namespace,
+        id: &str,
+        update: Update,
+        origin: Origin,
+    ) -> Result<Arc<Instance>, StoreError> {
+        self.about_to_write(namespace, id).await;
+        self.update_at_once(namespace, id, update, origin).await
+    }
+
+    async fn update_at_once(
         &self,
         namespace: &Namespace,
         id: &str,
@@ -175,6 +201,7 @@ impl Registry {
         id: &str,
         origin: Origin,
     ) -> Result<Arc<Instance>, StoreError> {
+        self.about_to_write(namespace, id).await;
         let instance = self.0.store.deregister(namespace, id, origin).await?;
         let service = &instance.service;
         tracing::info!(%namespace, %service, instance = %id, "instance {id} of {service} deregistered");
@@ -194,8 +221,9 @@ impl Registry {
     #[must_use]
     pub fn beat(&self, namespace: &Namespace, beat: &Beat<'_>) -> Answer<Result<Beaten, StoreError>> {
         let Beat { application, id, dirty_at, overridden, origin } = *beat;
-        let directory = self.0.store.directory(namespace);
-        let Some(instance) = directory.and_then(|directory| directory.find_instance(application, id)) else {
+        let found = self.0.store.directory(namespace);
+        let found = found.and_then(|directory| directory.find_instance(application, id));
+        let Some(instance) = found.filter(|instance| instance.foreign.is_none()) else {
             // Another registry may know it already.
             let renewed = self.0.store.renew(namespace, InstanceId::of_application(application, id).as_str());
             return match renewed {
@@ -251,9 +279,18 @@ impl Registry {
         debug_assert!(is_first, "writes are forwarded by one");
     }
 
+    /// Has `usage` told of each namespace that is read from now on; once for a registry.
+    pub fn tell_usage(&self, usage: Arc<dyn Usage>) {
+        let is_first = self.0.usage.set(usage).is_ok();
+        debug_assert!(is_first, "usage is told to one");
+    }
+
     /// Everything there is to read of a namespace. Reading never makes a namespace.
     #[must_use]
     pub fn directory(&self, namespace: &Namespace) -> Arc<Directory> {
+        if let Some(usage) = self.0.usage.get() {
+            usage.used(namespace);
+        }
         self.0.store.directory(namespace).unwrap_or_else(|| self.0.vacant.clone())
     }
 
@@ -274,7 +311,7 @@ impl Registry {
 fn beaten(renewed: Result<(), StoreError>, outcome: Beaten) -> Result<Beaten, StoreError> {
     match renewed {
         Ok(()) => Ok(outcome),
-        Err(StoreError::NoSuchInstance) => Ok(Beaten::MustRegister),
+        Err(StoreError::NoSuchInstance | StoreError::ReadOnly { .. }) => Ok(Beaten::MustRegister),
         Err(error) => Err(error),
     }
 }

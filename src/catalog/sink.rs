@@ -65,6 +65,17 @@ impl Sink {
         self.catalogs.skipped(self.name, &what);
     }
 
+    /// So many things cannot be shown here and were left out; the catalog has logged which. They are counted.
+    pub fn left_out(&self, things: usize) {
+        self.catalogs.left_out(self.name, things);
+    }
+
+    /// Most instances that the catalog may have, over all namespaces; what is beyond need not be made.
+    #[must_use]
+    pub fn max_instances(&self) -> usize {
+        self.catalogs.max_instances()
+    }
+
     /// The first attempt is over, well or not; requests need not wait for it any longer. Every catalog says so
     /// soon, and may say so again.
     pub fn tried(&self) {

@@ -30,6 +30,7 @@ use super::roster::Roster;
 use super::secret::{Key, SharedSecret};
 use super::tls::{ClusterTlsError, Tls};
 use super::view::{About, View};
+use crate::directory::LeaseRules;
 use crate::model::Timestamp;
 use crate::telemetry::Health;
 
@@ -137,9 +138,9 @@ impl Member {
         Ok(Self { introduction, listener, source, size, sync_timeout, hold, max_ttl })
     }
 
-    /// What the rules of replication are told of this member.
+    /// What the rules of replication are told of this member, and of how leases end in its store.
     #[must_use]
-    pub fn settings(&self) -> Settings {
+    pub fn settings(&self, leases: LeaseRules) -> Settings {
         let Introduction { me, incarnation, .. } = &self.introduction;
         Settings {
             me: me.clone(),
@@ -148,6 +149,7 @@ impl Member {
             hold: self.hold,
             flush: FLUSH_EVERY,
             frame_max: FRAME_MAX,
+            leases,
         }
     }
 

@@ -37,6 +37,7 @@ impl ReplicatedStore {
         match error {
             StoreError::NoSuchInstance if !self.replication.is_open() => StoreError::Unavailable,
             error @ (StoreError::NoSuchInstance
+            | StoreError::ReadOnly { .. }
             | StoreError::NamespaceFull { .. }
             | StoreError::Invalid(_)
             | StoreError::TooManyNamespaces { .. }

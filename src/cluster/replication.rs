@@ -145,7 +145,7 @@ impl Replication {
     pub fn report(&self) -> Report {
         let locked = self.locked.lock();
         let now = self.clock.now();
-        Report { held: locked.holds.len(), ..locked.rules.report(now) }
+        Report { held: locked.holds.count(now), ..locked.rules.report(now) }
     }
 
     /// Has a client's write done and told under one lock.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::slots::Slot;
-use crate::model::{Instance, Moment, Origin};
+use crate::model::{CatalogName, Instance, Moment, Origin};
 
 /// How many visible changes a namespace has had since its directory was made.
 pub type Revision = u64;
@@ -59,6 +59,8 @@ pub enum Cause {
     Peer,
     /// A lease ran out.
     Expiry,
+    /// A catalog found it.
+    Catalog(CatalogName),
 }
 
 // === impl Cause ===

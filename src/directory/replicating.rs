@@ -23,7 +23,8 @@ pub struct Replica {
 
 impl Directory {
     /// Has each of these registered as it is, its lease as of when it was renewed or, when that is later, as of when
-    /// it was renewed here; all of them at once for readers. No two have one id. Answers with the rows of their leases.
+    /// it was renewed here; all of them at once for readers. No two have one id; what a catalog has under one of them
+    /// is hidden. Answers with the rows of their leases.
     ///
     /// # Errors
     /// When the directory was closed.
@@ -39,13 +40,14 @@ impl Directory {
             let Replica { instance, renewed } = replica;
             let id = instance.id.as_str();
             let before = self.index.with(id, Entry::clone);
-            if let Some(before) = before.as_ref().filter(|before| before.instance == *instance) {
-                self.slots.renew_as_of(before.slot, *renewed, self.rules.renewed_lease(instance));
-                rows.push(before.slot.row());
+            let own = before.as_ref().filter(|before| before.is_own());
+            if let Some(own) = own.filter(|own| own.instance == *instance) {
+                self.slots.renew_as_of(own.slot, *renewed, self.rules.renewed_lease(instance));
+                rows.push(own.slot.row());
                 continue;
             }
-            let slot = match &before {
-                Some(before) => before.slot,
+            let slot = match own {
+                Some(own) => own.slot,
                 None => self.slots.take(self.number, self.index.hash(id), *renewed),
             };
             let lease = self.rules.first_lease(instance);
@@ -62,10 +64,16 @@ impl Directory {
                 edits.push(Edit::removal(&before.instance));
             }
             let before = before.map(|before| before.instance);
-            changes.push(Changed { op: Op::Put, before, instance: instance.clone(), slot });
+            changes.push(Changed {
+                op: Op::Put,
+                before,
+                instance: instance.clone(),
+                slot,
+                cause: Cause::Peer,
+            });
         }
         if !edits.is_empty() {
-            self.publish(&mut writer, edits, now, Cause::Peer, changes);
+            self.publish(&mut writer, edits, now, changes);
         }
         Ok(rows)
     }
@@ -74,7 +82,7 @@ impl Directory {
     pub fn remove_replica(&self, id: &str) -> Option<Arc<Instance>> {
         let now = self.clock.now();
         let mut writer = self.writer.lock();
-        let gone = self.index.remove(id, |entry| entry.instance.foreign.is_none())?;
+        let gone = self.index.remove(id, Entry::is_own)?;
         let instance = gone.instance.clone();
         self.publish_removals(&mut writer, vec![gone], now, Cause::Peer);
         Some(instance)
@@ -93,15 +101,15 @@ impl Directory {
         renewed
     }
 
-    /// The row of an instance's lease, whether or not it has run out.
+    /// The row of an instance's lease, whether or not it has run out; none for what only a catalog has.
     #[must_use]
     pub fn row_of(&self, id: &str) -> Option<u32> {
-        self.index.with(id, |entry| entry.slot.row())
+        self.index.with(id, |entry| entry.is_own().then(|| entry.slot.row())).flatten()
     }
 
     /// None when the same is here already.
     fn encoded_when_new(&self, replica: &Replica) -> Option<Encoded> {
-        let is_same = |entry: &Entry| entry.instance == replica.instance;
+        let is_same = |entry: &Entry| entry.is_own() && entry.instance == replica.instance;
         let is_here = self.index.with(replica.instance.id.as_str(), is_same) == Some(true);
         (!is_here).then(|| self.encoded(replica))
     }
@@ -115,9 +123,11 @@ impl Directory {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Change, Delta, LeaseRules, LogLimits, Placed, Slots};
+    use super::super::{Change, Delta, LeaseRules, LogLimits, Overlay, Placed, Slots};
     use super::*;
-    use crate::model::{Endpoint, EndpointType, Origin, Registration, Status, Timestamp};
+    use crate::model::{
+        CatalogName, Endpoint, EndpointType, Foreign, Origin, Registration, Status, Timestamp,
+    };
 
     fn instance(value: &str, status: Status) -> Instance {
         let asked = Registration {
@@ -207,5 +217,23 @@ mod tests {
         assert!(matches!(&changes(&directory)[1], Change { op: Op::Remove, cause: Cause::Peer, .. }));
         assert!(directory.close_when_empty(Moment::from_millis(u64::MAX)));
         assert_eq!(directory.put_replicas(&[replica(&a, 0)]), Err(Refusal::Closed));
+    }
+
+    #[test]
+    fn what_a_catalog_has_is_hidden_by_a_replica_and_comes_forth_again() {
+        let (slots, directory) = directory();
+        let a = instance("a", Status::Up);
+        let catalog = CatalogName::ALL[0];
+        let found = Instance { foreign: Some(Foreign { catalog, renewed: None }), ..a.clone() };
+        let puts = vec![Arc::new(found.clone())];
+        directory.overlay(Overlay { puts, ..Overlay::of(catalog) }).unwrap();
+        assert_eq!(directory.row_of(a.id.as_str()), None);
+        assert_eq!(directory.remove_replica(a.id.as_str()), None);
+        assert!(!directory.renew_replica(a.id.as_str(), u32::MAX, Moment::from_millis(5)));
+        let row = directory.put_replicas(&[replica(&a, 0)]).unwrap()[0];
+        assert!(slots.lease_of(row).is_some());
+        assert_eq!((directory.get(a.id.as_str()).as_deref(), directory.len()), (Some(&a), 1));
+        assert!(directory.remove_replica(a.id.as_str()).is_some());
+        assert_eq!((directory.get(a.id.as_str()).as_deref(), directory.len()), (Some(&found), 1));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! This server is ready when one peer has answered, or when none has in a few seconds; asking goes on then,
 //! for a while. After that, heartbeats of peers bring what is missing.
-//! Never: holds up a request, takes over a second list, or ends before it is told to.
+//! Never: holds up a request, takes over a second list, brings back what ended or undoes what changed here
+//! meanwhile, or ends before it is told to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::intake::Intake;
 use super::metrics::Intaken;
 use super::standing::Trouble;
 use crate::outbound::{Bounds, CallError};
+use crate::registry::Since;
 use crate::telemetry::{Health, Phase};
 use crate::wire::eureka::applications::ApplicationsBody;
 use crate::wire::eureka::registration::Listed;
@@ -104,14 +106,16 @@ impl FirstSync {
 
     async fn take_over(&self, peer: &Peer, list: ApplicationsBody) {
         self.peers.took(peer);
+        // It may have heard of what was written here long after that, or not at all.
+        let since = Since::default();
         let (mut registered, mut invalid) = (0_usize, 0_usize);
         for (at, listed) in list.instances.into_iter().enumerate() {
             if listed.action != Some(Listed::Deleted) {
-                let intaken = self.intake.take(listed.body).await;
+                let intaken = self.intake.take(listed.body, since).await;
                 self.peers.counts.intaken(peer, intaken);
                 match intaken {
                     Intaken::Registered => registered += 1,
-                    Intaken::Ours => {}
+                    Intaken::Ours | Intaken::Outdated => {}
                     Intaken::Invalid => invalid += 1,
                 }
             }

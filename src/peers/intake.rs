@@ -3,8 +3,8 @@
 //! Never: forwards one, or takes one that is ours.
 
 use super::metrics::Intaken;
-use crate::model::{Namespace, Origin, Status, Update};
-use crate::registry::Registry;
+use crate::model::{Namespace, Status};
+use crate::registry::{Known, Registry, Since, TakenOver};
 use crate::wire::eureka::registration::{Dialect, RegistrationBody};
 
 /// Registers what peers told of.
@@ -20,8 +20,9 @@ pub(super) struct Intake {
 // === impl Intake ===
 
 impl Intake {
-    /// Registers an instance as the peer has it, its override included (spec eureka sections 4.4 and 4.5).
-    pub(super) async fn take(&self, body: RegistrationBody) -> Intaken {
+    /// Registers an instance as the peer has it, its override included (spec eureka sections 4.4 and 4.5);
+    /// what was written here since the peer was asked is newer.
+    pub(super) async fn take(&self, body: RegistrationBody, since: Since) -> Intaken {
         let Some(application) = body.application().map(str::to_owned) else { return Intaken::Invalid };
         let registration = match body.into_registration(&application, Dialect::Netflix, self.metadata_max) {
             Ok(registration) => registration,
@@ -32,31 +33,19 @@ impl Intake {
         };
         let claim = registration.eureka.as_ref();
         let id = claim.map(|claim| claim.document.effective_id()).unwrap_or_default();
-        let is_self = application.eq_ignore_ascii_case(&self.own.0) && *id == *self.own.1;
-        if is_self || self.registry.has_told_of(&self.namespace, &application, id) {
+        if application.eq_ignore_ascii_case(&self.own.0) && *id == *self.own.1 {
             return Intaken::Ours;
         }
+        let id = id.to_owned();
         let overridden = claim.and_then(|claim| claim.overridden).filter(|status| *status != Status::Unknown);
-        let granted = match self.registry.register(&self.namespace, registration, Origin::Peer).await {
-            Ok(granted) => granted,
+        let known = Known { application: &application, id: &id, registration, overridden, since };
+        match self.registry.take_over(&self.namespace, known).await {
+            Ok(TakenOver::Registered) => Intaken::Registered,
+            Ok(TakenOver::Ours) => Intaken::Ours,
+            Ok(TakenOver::Outdated) => Intaken::Outdated,
             Err(why) => {
                 tracing::debug!(%why, "an instance of a peer is left out: {why}");
-                return Intaken::Invalid;
-            }
-        };
-        if let Some(status) = overridden {
-            self.override_with(granted.id.as_str(), status).await;
-        }
-        Intaken::Registered
-    }
-
-    /// The peer's override wins over one of ours.
-    async fn override_with(&self, id: &str, status: Status) {
-        let ours = self.registry.directory(&self.namespace).get(id);
-        if ours.is_some_and(|ours| ours.overridden != Some(status)) {
-            let update = Update::Override { status, dirty_at: None };
-            if let Err(why) = self.registry.update(&self.namespace, id, update, Origin::Peer).await {
-                tracing::debug!(%why, "the override of a peer is left out: {why}");
+                Intaken::Invalid
             }
         }
     }

@@ -18,7 +18,7 @@ use super::standing::Trouble;
 use super::{Peer, Peers};
 use crate::model::Timestamp;
 use crate::outbound::{Bounds, CallError, Reply};
-use crate::registry::Forwarded;
+use crate::registry::{Forwarded, Since};
 use crate::wire::eureka::replication::{
     BatchAction, BatchAnswer, BatchItemAnswer, Entity, ItemToSend, batch_of, push_item,
 };
@@ -97,10 +97,12 @@ impl Link {
         let (peers, peer) = (&self.peers, &*self.peer);
         let (mut taken, lost) = peer.mailbox.take(peers.clock.now());
         peers.count_lost(peer, lost);
+        self.drop_outdated(&mut taken);
         if taken.is_empty() {
             return Next::Batch;
         }
         let (body, fitting) = body_of(&taken, peers.now());
+        let since = self.intake.registry.latest().await;
         let too_much = taken.split_off(fitting);
         if !too_much.is_empty() {
             self.put_back(too_much);
@@ -136,12 +138,26 @@ impl Link {
                 peers.counts.batch(peer, BatchResult::Answered);
                 peers.took(peer);
                 for (queued, answer) in taken.into_iter().zip(answer.items) {
-                    self.answered(&queued, answer).await;
+                    self.answered(&queued, answer, since).await;
                 }
                 Next::Batch
             }
             Ok(_) | Err(_) => self.unreadable(taken.len()),
         }
+    }
+
+    /// Who waited until another server ended it is not told of: that would bring it back there.
+    fn drop_outdated(&self, taken: &mut Vec<Queued>) {
+        let before = taken.len();
+        let directory = self.peers.directory(&self.intake.registry);
+        taken.retain(|queued| match &queued.write {
+            Forwarded::Register(instance) => directory.get_own(instance.id.as_str()).is_some(),
+            Forwarded::Renew(_)
+            | Forwarded::Override { .. }
+            | Forwarded::ClearOverride { .. }
+            | Forwarded::Deregister(_) => true,
+        });
+        self.peers.counts.items(&self.peer, ItemResult::Outdated, number(before - taken.len()));
     }
 
     async fn call(&self, body: Vec<u8>) -> Result<Reply, CallError> {
@@ -151,22 +167,18 @@ impl Link {
         self.peers.outbound.call(request, BOUNDS).await
     }
 
-    /// What the peer says of one write.
-    async fn answered(&self, queued: &Queued, answer: BatchItemAnswer) {
+    /// What the peer says of one write that it was sent then.
+    async fn answered(&self, queued: &Queued, answer: BatchItemAnswer, sent: Since) {
         let BatchItemAnswer { status, entity } = answer;
         let instance = queued.write.instance();
         let result = match (action_of(&queued.write), status, entity) {
             (_, 200..=299, _) => ItemResult::Sent,
             (BatchAction::Heartbeat, 404, _) => {
-                // As it is now: what it was when it renewed may be outdated.
-                if let Some(instance) = self.peers.directory(&self.intake.registry).get(instance.id.as_str())
-                {
-                    self.peers.push(&self.peer, Forwarded::Register(instance));
-                }
+                self.register_anew(instance.id.as_str());
                 ItemResult::Conflict
             }
             (BatchAction::Heartbeat, 409, Some(Entity::Theirs(theirs))) => {
-                self.peers.counts.intaken(&self.peer, self.intake.take(*theirs).await);
+                self.peers.counts.intaken(&self.peer, self.intake.take(*theirs, sent).await);
                 ItemResult::Conflict
             }
             // What is not there needs no end.
@@ -187,6 +199,17 @@ impl Link {
             tracing::debug!(peer, instance = %id, status, "peer {peer} answers {status} to {action:?} of {id}");
         }
         self.peers.counts.items(&self.peer, result, 1);
+    }
+
+    /// Tells the peer of an instance as it is now: what it was when it renewed may be outdated.
+    fn register_anew(&self, id: &str) {
+        let directory = self.peers.directory(&self.intake.registry);
+        let Some(instance) = directory.get_own(id) else { return };
+        self.peers.push(&self.peer, Forwarded::Register(instance.clone()));
+        // When it ended just now, its end may wait before this.
+        if directory.get_own(id).is_none() {
+            self.peers.push(&self.peer, Forwarded::Deregister(instance));
+        }
     }
 
     fn unreadable(&self, items: usize) -> Next {

@@ -46,6 +46,8 @@ pub(super) enum ItemResult {
     Overflown,
     /// It waited for too long.
     Expired,
+    /// What it tells of is not here any more.
+    Outdated,
 }
 
 /// What became of a batch.
@@ -72,6 +74,8 @@ pub(super) enum Intaken {
     Registered,
     /// It is ours, or this server itself.
     Ours,
+    /// It ended or changed here meanwhile.
+    Outdated,
     /// It breaks a rule or a limit of ours.
     Invalid,
 }
@@ -93,6 +97,7 @@ impl Counts {
                 ItemResult::Dropped => "dropped",
                 ItemResult::Overflown => "overflown",
                 ItemResult::Expired => "expired",
+                ItemResult::Outdated => "outdated",
             };
             self.items.get_or_create(&labels(peer, result)).inc_by(number);
         }
@@ -114,6 +119,7 @@ impl Counts {
         let result = match result {
             Intaken::Registered => "registered",
             Intaken::Ours => "ours",
+            Intaken::Outdated => "outdated",
             Intaken::Invalid => "invalid",
         };
         self.synced.get_or_create(&labels(peer, result)).inc();

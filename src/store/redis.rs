@@ -19,6 +19,7 @@ mod scripts;
 mod writing;
 
 use std::cmp::Reverse;
+use std::future::ready;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Census, Registered, Standing, Store, StoreError, StoreMetrics};
-use crate::directory::{Directory, LeaseRules, LogLimits, Overlay};
+use crate::directory::{Directory, LeaseRules, LogLimits, Overlay, Tags};
 use crate::model::{Clock, Instance, Namespace, Origin, Status, Update};
 use crate::telemetry::Health;
 use connection::Connection;
@@ -53,6 +54,8 @@ pub struct RedisLimits {
     pub max_namespaces: usize,
     /// How much of its past each namespace remembers.
     pub change_log: LogLimits,
+    /// Whose tags readers see.
+    pub tags: Tags,
     /// How leases end; self-preservation and Netflix' order of eviction are for stores in memory.
     pub leases: LeaseRules,
 }
@@ -127,7 +130,7 @@ impl RedisStore {
             limits: RedisLimits { leases, ..limits },
             connection: Connection::new(config, redis_metrics.clone()),
             scripts: Scripts::default(),
-            mirror: Mirror::new(clock.clone(), limits.change_log),
+            mirror: Mirror::new(clock.clone(), limits.change_log, limits.tags),
             renewals: Renewals::default(),
             renewed: std::array::from_fn(|_| Mutex::default()),
             empty: Mutex::default(),
@@ -166,6 +169,9 @@ impl Store for RedisStore {
     }
 
     fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>> {
+        if let Some(refused) = self.0.read_only(namespace, id) {
+            return Either::Left(ready(Err(refused)));
+        }
         let (shared, lease) = (self.0.clone(), self.0.lease(namespace, id));
         Either::Right(Box::pin(async move {
             let renewed = shared.renew(lease).await;
@@ -181,15 +187,16 @@ impl Store for RedisStore {
         let shared = self.0.clone();
         let leases: Vec<_> = ids.iter().map(|id| shared.lease(namespace, id)).collect();
         let bucket = Bucket::of(namespace);
+        let directory = shared.mirror.directory(namespace);
         Either::Right(Box::pin(async move {
             let calls = leases.chunks(renewals::MOST).map(|leases| shared.renew_by_call(bucket, leases));
             let renewed =
                 future::try_join_all(calls).await.map_err(|failure| shared.unavailable(&failure))?;
-            let answer = |renewed| match renewed {
+            let answer = |(renewed, lease): (bool, &Lease)| match renewed {
                 true => Ok(()),
-                false => Err(shared.metrics.refused(StoreError::NoSuchInstance)),
+                false => Err(shared.metrics.refused(StoreError::absent(directory.as_deref(), &lease.id))),
             };
-            Ok(renewed.into_iter().flatten().map(answer).collect())
+            Ok(renewed.into_iter().flatten().zip(&leases).map(answer).collect())
         }))
     }
 
@@ -200,6 +207,9 @@ impl Store for RedisStore {
         update: Update,
         origin: Origin,
     ) -> Answer<Result<Arc<Instance>, StoreError>> {
+        if let Some(refused) = self.0.read_only(namespace, id) {
+            return Either::Left(ready(Err(refused)));
+        }
         let (shared, namespace, id) = (self.0.clone(), namespace.clone(), Box::<str>::from(id));
         Either::Right(Box::pin(async move {
             let updated = shared.update(&namespace, &id, &update, origin).await;
@@ -213,6 +223,9 @@ impl Store for RedisStore {
         id: &str,
         origin: Origin,
     ) -> Answer<Result<Arc<Instance>, StoreError>> {
+        if let Some(refused) = self.0.read_only(namespace, id) {
+            return Either::Left(ready(Err(refused)));
+        }
         let (shared, namespace, id) = (self.0.clone(), namespace.clone(), Box::<str>::from(id));
         Either::Right(Box::pin(async move {
             let gone = shared.deregister(&namespace, &id, origin).await;
@@ -225,7 +238,12 @@ impl Store for RedisStore {
     }
 
     fn overlay(&self, namespace: &Namespace, overlay: Overlay) -> Result<(), StoreError> {
-        let _ = (namespace, overlay);
+        let mirror = &self.0.mirror;
+        let max = self.0.limits.max_namespaces;
+        if mirror.directory(namespace).is_none() && max <= mirror.len() {
+            return Err(StoreError::TooManyNamespaces { max });
+        }
+        mirror.overlay(namespace, &overlay);
         Ok(())
     }
 
@@ -239,17 +257,30 @@ impl Store for RedisStore {
         let out_of_service = |directory: &Directory| {
             directory.counts().get(Status::OutOfService.position()).copied().unwrap_or_default()
         };
-        let mut counted: Vec<_> =
-            directories.iter().map(|(namespace, directory)| (namespace.clone(), directory.len())).collect();
+        let mut counted: Vec<_> = directories
+            .iter()
+            .map(|(namespace, directory)| (namespace.clone(), directory.own_len()))
+            .collect();
         counted.sort_unstable_by(|a, b| Reverse(a.1).cmp(&Reverse(b.1)).then_with(|| a.0.cmp(&b.0)));
         counted.truncate(largest);
         Census {
-            instances: directories.iter().map(|(_, directory)| directory.len()).sum(),
+            instances: directories.iter().map(|(_, directory)| directory.own_len()).sum(),
             namespaces: directories.len(),
             out_of_service: directories.iter().map(|(_, directory)| out_of_service(directory)).sum(),
             preserving: 0,
             largest: counted,
         }
+    }
+}
+
+impl Shared {
+    /// The refusal of a write to an instance that a catalog has; costs nothing without catalogs.
+    fn read_only(&self, namespace: &Namespace, id: &str) -> Option<StoreError> {
+        if self.limits.tags == Tags::Shared {
+            return None;
+        }
+        let catalog = self.mirror.directory(namespace)?.catalog_of(id)?;
+        Some(self.metrics.refused(StoreError::ReadOnly { catalog }))
     }
 }
 

@@ -116,6 +116,7 @@ fn replicated() -> (Arc<MemoryStore>, ReplicatedStore) {
         hold: Duration::from_secs(300),
         flush: Duration::from_millis(200),
         frame_max: 1 << 20,
+        leases: LeaseRules::default(),
     };
     let replication = Replication::new(settings, memory.clone(), clock);
     replication.open();

@@ -3,6 +3,8 @@
 //!
 //! Never: needs a server that is not started here.
 
+mod late;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -384,6 +386,12 @@ fn two_registries_agree_without_loops() {
         seen.sort();
         seen
     };
+    let sent = |daemon: &Daemon, peer: &Reserved| {
+        daemon
+            .client()
+            .metric(&format!("a8_peer_items_total{{peer=\"{}\",result=\"sent\"}}", peer.address()))
+            .unwrap_or_default()
+    };
     let ida = a.register(&instance("web", "10.0.0.1:80"));
     b.register(&instance("web", "10.0.0.2:80"));
     let begun = Instant::now();
@@ -392,6 +400,8 @@ fn two_registries_agree_without_loops() {
     // A client that comes to the other one has one instance still.
     assert_eq!(b.register(&instance("web", "10.0.0.1:80")), ida);
     eventually("nobody has it twice", || (ids(&a).len() == 2 && ids(&a) == ids(&b)).then_some(()));
+    // What is still under way when the instance ends elsewhere would be a registration after its end.
+    eventually("both registrations there are told of", || (2.0 <= sent(&daemons[1], &one)).then_some(()));
     a.put(&format!("/api/v1/instances/{ida}/status"), r#"{"status": "OUT_OF_SERVICE"}"#).ok();
     eventually("both know that it is out", || {
         let seen = ids(&b);
@@ -401,12 +411,6 @@ fn two_registries_agree_without_loops() {
     eventually("both have the other alone", || (ids(&a).len() == 1 && ids(&b).len() == 1).then_some(()));
 
     // Nothing was written meanwhile, so nothing is sent but what each says of itself.
-    let sent = |daemon: &Daemon, peer: &Reserved| {
-        daemon
-            .client()
-            .metric(&format!("a8_peer_items_total{{peer=\"{}\",result=\"sent\"}}", peer.address()))
-            .unwrap_or_default()
-    };
     let settled = || (sent(&daemons[0], &other), sent(&daemons[1], &one));
     let mut last = settled();
     let mut since = Instant::now();

@@ -63,6 +63,7 @@ impl Member {
             hold,
             flush: Duration::from_millis(200),
             frame_max: 64 << 10,
+            leases: config.leases,
         };
         let replication = Replication::new(settings, memory.clone(), clock.clone());
         let store = Arc::new(ReplicatedStore::new(memory.clone(), replication.clone()));
@@ -283,8 +284,7 @@ fn eureka(host: &str, status: Status, dirty_at: u64) -> Instance {
         app_group: Some("shop".into()),
         ..crate::model::Document::of_host(host, "10.0.0.1")
     };
-    let claim =
-        EurekaClaim { document, dirty_at: Some(Timestamp::from_millis(dirty_at)), overridden: None };
+    let claim = EurekaClaim { document, dirty_at: Some(Timestamp::from_millis(dirty_at)), overridden: None };
     let asked = Registration { eureka: Some(claim), metadata: None, ..registration(host, status) };
     asked.grant(TTL, Timestamp::from_millis(1_700_000_000_000))
 }

@@ -22,10 +22,10 @@ const AT_LEAST: Duration = Duration::from_millis(10);
 // === impl Flusher ===
 
 impl Flusher {
-    /// A flusher that collects renewals for `every` before they are sent, at most.
+    /// A flusher for rules that collect renewals for `flush` themselves.
     #[must_use]
-    pub fn new(replication: Arc<Replication>, every: Duration) -> Self {
-        Self { replication, every }
+    pub fn new(replication: Arc<Replication>, flush: Duration) -> Self {
+        Self { replication, every: (flush / 2).max(AT_LEAST) }
     }
 
     /// Goes on until told to stop. Nothing it does can fail, so it never ends early.
@@ -33,7 +33,7 @@ impl Flusher {
         let mut pause = self.every;
         while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             let next = self.replication.flush();
-            pause = next.since(self.replication.clock.now()).clamp(AT_LEAST, self.every.max(AT_LEAST));
+            pause = next.since(self.replication.clock.now()).clamp(AT_LEAST, self.every);
         }
     }
 }

@@ -46,7 +46,18 @@ impl Replication {
 
 impl Collector for Standing {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Report { alive, dead, held, digest: _, repairs, stamps_ahead, links } = self.0.report();
+        let Report {
+            alive,
+            dead,
+            held,
+            digest: _,
+            repairs,
+            stamps_ahead,
+            unreadable,
+            too_large,
+            has_twin: _,
+            links,
+        } = self.0.report();
         let mut show = |name, help, number: u64| {
             let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
@@ -60,6 +71,10 @@ impl Collector for Standing {
         let help = "Differences between members that digests found and that were mended, since the start";
         show("a8_cluster_repairs", help, repairs)?;
         let help = "Writes stamped more than a minute ahead of this member's clock, since the start";
-        show("a8_cluster_stamps_ahead", help, stamps_ahead)
+        show("a8_cluster_stamps_ahead", help, stamps_ahead)?;
+        let help = "Records of other members that this version cannot read, since the start";
+        show("a8_cluster_unreadable_records", help, unreadable)?;
+        let help = "Instances that were not told because they are too large for a frame, since the start";
+        show("a8_cluster_untold_instances", help, too_large)
     }
 }

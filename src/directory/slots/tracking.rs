@@ -74,6 +74,9 @@ impl Slots {
 
     /// Begins a lease anew as of `at`, unless it was renewed later; one without an end stays so. Nobody is told.
     pub fn renew_as_of(&self, slot: Slot, at: Moment, ttl: Duration) -> bool {
+        if slot.is_none() {
+            return false;
+        }
         let (page, row) = self.page(slot.row);
         let Page { deadlines, rows, .. } = page;
         let renewed = &rows[row].renewed;

@@ -330,7 +330,7 @@ async fn load(shared: &Shared, link: &Link, bucket: Bucket) -> Result<Loaded, Fa
 fn went_back(shared: &Shared, bucket: Bucket, loaded: &Loaded) -> bool {
     let known = shared.mirror.directories(bucket);
     known.iter().any(|(namespace, directory)| {
-        let known = directory.tag();
+        let known = directory.followed();
         loaded
             .namespaces
             .get(namespace)
@@ -344,12 +344,14 @@ async fn restore(shared: &Shared, link: &Link, bucket: Bucket, loaded: &Loaded) 
     let mut missing = Vec::new();
     for (namespace, directory) in shared.mirror.directories(bucket) {
         let read = loaded.namespaces.get(&namespace);
-        let known = directory.tag();
+        let known = directory.followed();
         if read.is_some_and(|read| read.at.epoch == known.epoch) {
             shared.renumber(link, &namespace, known.epoch).await?;
         }
         directory.for_each(&mut |instance, _| {
-            if read.is_none_or(|read| !read.instances.contains_key(instance.id.as_str())) {
+            if instance.foreign.is_none()
+                && read.is_none_or(|read| !read.instances.contains_key(instance.id.as_str()))
+            {
                 missing.push((namespace.clone(), instance.clone()));
             }
         });

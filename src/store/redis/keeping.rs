@@ -120,8 +120,8 @@ impl Reaper {
 impl Shared {
     /// Forgets a namespace that holds nothing.
     async fn forget(&self, namespace: &Namespace) {
-        let Some(directory) = self.mirror.directory(namespace).filter(|it| it.is_empty()) else { return };
-        let (bucket, encoded, at) = (Bucket::of(namespace), Encoded::of(namespace), directory.tag());
+        let Some(directory) = self.mirror.directory(namespace).filter(|it| it.own_len() == 0) else { return };
+        let (bucket, encoded, at) = (Bucket::of(namespace), Encoded::of(namespace), directory.followed());
         let call = self
             .scripts
             .forget

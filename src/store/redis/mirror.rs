@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::entry::{Entry, Event};
 use super::keys::{BUCKETS, Bucket};
 use super::loading::Loaded;
-use crate::directory::{Applied, Cause, Directory, LogLimits, News, Slots, Tag};
+use crate::directory::{Applied, Cause, Directory, LogLimits, News, Overlay, Slots, Tag, Tags};
 use crate::model::{Clock, Instance, Moment, Namespace};
 use crate::store::Standing;
 
@@ -24,6 +24,7 @@ pub(super) struct Mirror {
     clock: Arc<Clock>,
     slots: Arc<Slots>,
     limits: LogLimits,
+    tags: Tags,
     buckets: [RwLock<HashMap<Namespace, Arc<Tenant>>>; BUCKETS],
     /// When the logs of which namespaces are to be looked at next.
     logs: Mutex<BinaryHeap<Reverse<(Moment, Namespace)>>>,
@@ -52,11 +53,12 @@ pub(super) struct Gap;
 // === impl Mirror ===
 
 impl Mirror {
-    pub(super) fn new(clock: Arc<Clock>, limits: LogLimits) -> Self {
+    pub(super) fn new(clock: Arc<Clock>, limits: LogLimits, tags: Tags) -> Self {
         Self {
             clock,
             slots: Arc::default(),
             limits,
+            tags,
             buckets: std::array::from_fn(|_| RwLock::default()),
             logs: Mutex::default(),
             moved: watch::Sender::new(()),
@@ -71,7 +73,7 @@ impl Mirror {
     }
 
     pub(super) fn get(&self, namespace: &Namespace, id: &str) -> Option<Arc<Instance>> {
-        self.directory(namespace)?.get(id)
+        self.directory(namespace)?.get_own(id)
     }
 
     /// Number of namespaces.
@@ -124,15 +126,14 @@ impl Mirror {
         match event {
             Event::Changed(at, cause, news) => self.told(namespace, *at, news, *cause),
             Event::Renumbered { epoch } => {
-                let known = self.directory(namespace).map(|directory| directory.tag().epoch);
+                let known = self.directory(namespace).map(|directory| directory.followed().epoch);
                 if known == Some(*epoch) { Ok(()) } else { Err(Gap) }
             }
             Event::Forgotten { epoch } => {
                 let mut tenants = self.bucket(Bucket::of(namespace)).write();
-                if tenants.get(namespace).is_some_and(|tenant| tenant.directory.tag().epoch == *epoch)
-                    && let Some(tenant) = tenants.remove(namespace)
-                {
-                    tenant.directory.close();
+                let is_it = |tenant: &Arc<Tenant>| tenant.directory.followed().epoch == *epoch;
+                if tenants.get(namespace).is_some_and(|tenant| is_it(tenant) && tenant.directory.close()) {
+                    tenants.remove(namespace);
                 }
                 Ok(())
             }
@@ -167,7 +168,7 @@ impl Mirror {
         let mut moved = self.moved.subscribe();
         let reached = async {
             loop {
-                let here = self.directory(namespace).map(|directory| directory.tag());
+                let here = self.directory(namespace).map(|directory| directory.followed());
                 if here.is_some_and(|here| here.epoch == at.epoch && at.revision <= here.revision) {
                     return;
                 }
@@ -184,19 +185,27 @@ impl Mirror {
     /// Puts everything that was read of a bucket in the place of what is here.
     pub(super) fn replace(&self, bucket: Bucket, loaded: Loaded) {
         let Loaded { position: _, namespaces } = loaded;
-        let vanished = |namespace: &Namespace| !namespaces.contains_key(namespace);
-        let gone: Vec<_> = {
-            let mut tenants = self.bucket(bucket).write();
-            let gone: Vec<_> = tenants.keys().filter(|namespace| vanished(namespace)).cloned().collect();
-            gone.iter().filter_map(|namespace| tenants.remove(namespace)).collect()
+        let stays = |namespace: &Namespace, tenant: &mut Arc<Tenant>| {
+            namespaces.contains_key(namespace) || !tenant.directory.close()
         };
-        gone.iter().for_each(|tenant| tenant.directory.close());
+        self.bucket(bucket).write().retain(stays);
         for (namespace, read) in namespaces {
             let tenant = self.tenant_or_new(&namespace, read.at);
             tenant.directory.replace(read.at, read.instances.into_values().collect());
             self.queue(&namespace, &tenant);
         }
         self.has_moved();
+    }
+
+    /// Takes over what differs in a catalog.
+    pub(super) fn overlay(&self, namespace: &Namespace, overlay: &Overlay) {
+        loop {
+            let tenant = self.tenant_or_new(namespace, Tag { epoch: 0, revision: 0 });
+            if tenant.directory.overlay(overlay.clone()).is_ok() {
+                return self.queue(namespace, &tenant);
+            }
+            // It was dropped between the look-up and now: make it anew.
+        }
     }
 
     /// Forgets changes that are too old; answers with the namespaces that hold nothing any more.
@@ -208,7 +217,7 @@ impl Mirror {
             tenant.is_queued.store(false, Ordering::Release);
             if tenant.directory.compact(now).is_some() {
                 self.queue(&namespace, &tenant);
-            } else if tenant.directory.is_empty() {
+            } else if tenant.directory.own_len() == 0 && tenant.directory.followed().revision != 0 {
                 empty.push(namespace);
             }
         }
@@ -243,7 +252,7 @@ impl Mirror {
         if let Some(tenant) = tenants.get(namespace) {
             return tenant.clone();
         }
-        let directory = Directory::mirror(0, self.slots.clone(), self.clock.clone(), self.limits, at);
+        let directory = Directory::mirror(self.slots.clone(), self.clock.clone(), self.limits, at, self.tags);
         let tenant = Tenant { directory: Arc::new(directory), is_queued: AtomicBool::new(false) };
         let tenant = Arc::new(tenant);
         tenants.insert(namespace.clone(), tenant.clone());

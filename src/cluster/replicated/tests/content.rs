@@ -5,12 +5,11 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn what_is_registered_at_one_is_at_once_the_same_at_all() {
     let mut net = Net::of(3);
-    let mut all: Vec<_> =
-        [Status::Up, Status::Starting, Status::OutOfService, Status::Down, Status::Unknown]
-            .into_iter()
-            .zip(["u", "s", "o", "d", "n"])
-            .map(|(status, value)| Instance { status, ..instance(value) })
-            .collect();
+    let mut all: Vec<_> = [Status::Up, Status::Starting, Status::OutOfService, Status::Down, Status::Unknown]
+        .into_iter()
+        .zip(["u", "s", "o", "d", "n"])
+        .map(|(status, value)| Instance { status, ..instance(value) })
+        .collect();
     all.push(eureka("h", Status::Up, 77));
     for (at, it) in all.iter().enumerate() {
         assert!(net.members[at % 3].register(it).changed);

@@ -69,7 +69,8 @@ async fn who_is_out_of_service_stays_without_renewals_also_at_who_joins_late() {
 async fn renewals_told_by_members_count_for_self_preservation() {
     let leases = LeaseRules { self_preservation: true, ..LeaseRules::default() };
     let mut net = Net::with(2, MemoryConfig { leases, ..config() }, HOLD);
-    let all: Vec<_> = (0..10).map(|nth| Instance { ttl: secs(90), ..instance(&format!("h:{nth}")) }).collect();
+    let all: Vec<_> =
+        (0..10).map(|nth| Instance { ttl: secs(90), ..instance(&format!("h:{nth}")) }).collect();
     all.iter().for_each(|it| drop(net.members[0].register(it)));
     for _ in 0..2 {
         net.pass(secs(30)).await;

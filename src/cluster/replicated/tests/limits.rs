@@ -58,6 +58,7 @@ async fn before_all_is_heard_nobody_is_told_that_an_instance_is_not_there() {
         hold: HOLD,
         flush: Duration::from_millis(200),
         frame_max: 64 << 10,
+        leases: LeaseRules::default(),
     };
     let replication = Replication::new(settings, memory.clone(), clock);
     let store = ReplicatedStore::new(memory, replication.clone());
