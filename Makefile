@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: help build build.registry run fmt lint doc precommit check test test.all test.redis test.properties test.fuzz \
-	test.image interop bench docker dockerize.registry release clean
+	test.cluster cluster test.image interop bench docker dockerize.registry release clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 VERSION    := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -22,6 +22,8 @@ STAMP      := A8_BUILD_VERSION=$(VERSION) A8_BUILD_REVISION=$(REVISION) A8_BUILD
 WITH_REDIS := PATH="$(abspath $(TARGET_DIR))/redis:$$PATH"
 # Chapters in which Redis servers are killed, stopped and cut off, or several registries are under load; they take minutes.
 REDIS_FAULTS := redis:: redis_faults redis_setups
+# Of a cluster, what takes long.
+CLUSTER_LONG := cluster::partitions::long_
 
 # What the long tests may cost.
 FUZZ_SECONDS   ?= 60
@@ -29,6 +31,8 @@ PROPTEST_CASES ?= 5000
 # Histories that a follower of Eureka's deltas must come out of with the full list; they are short.
 FOLD_CASES     ?= 100000
 PEER_MINUTES   ?= 5
+# Of the registries of `make cluster`; 0 0 0 are free ones.
+CLUSTER_PORTS  ?= 8081 8082 8083
 
 DOCKER       ?= docker
 DOCKER_FLAGS ?=
@@ -44,6 +48,9 @@ build: ## release build, binary in ./bin/a8registry (default)
 	@cp "$(TARGET_DIR)/release/a8registry" bin/a8registry.new && mv bin/a8registry.new bin/a8registry
 
 build.registry: build ## the same as build
+
+cluster: build ## build and start three registries that replicate, at ports 8081 to 8083 (CLUSTER_PORTS); Ctrl-C ends all
+	@sh deploy/cluster.sh bin/a8registry $(CLUSTER_PORTS)
 
 run: build ## build and start, instances kept in memory; flags in ARGS="..."
 	./bin/a8registry $(ARGS)
@@ -65,19 +72,22 @@ check: precommit test ## precommit and test
 
 test: ## the short tests: units, the API, the store in Redis, the README's commands
 	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
-	$(WITH_REDIS) cargo test --locked -- $(addprefix --skip ,$(REDIS_FAULTS))
+	$(WITH_REDIS) cargo test --locked -- $(addprefix --skip ,$(REDIS_FAULTS) $(CLUSTER_LONG))
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
 	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
-	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
+	@echo "left out: faults of Redis, a rolling restart under load, random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
 
-test.all: test test.redis test.properties test.fuzz interop test.image ## all tests, the long ones too
+test.all: test test.redis test.cluster test.properties test.fuzz interop test.image ## all tests, the long ones too
 
 test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it
 	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
 	$(WITH_REDIS) cargo test --locked --test it -- redis
 	$(WITH_REDIS) A8_TEST_STORE=redis cargo test --locked --test it -- amalgam8:: eureka:: leases:: tenancy::
 	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
+
+test.cluster: ## members of a cluster as processes: killed, stopped, cut off; a rolling restart with 5 000 instances
+	A8_TEST_LONG=1 cargo test --locked --test it -- cluster::
 
 test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
 	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release

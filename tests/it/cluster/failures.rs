@@ -20,7 +20,9 @@ fn a_member_that_is_killed_takes_no_instance_with_it_whose_client_moves() {
     cluster.kill(0);
     cluster.until_size(2);
     let mut gone = None;
-    while last.elapsed() < Duration::from_secs(14) {
+    while last.elapsed() < Duration::from_secs(12)
+        && (gone.is_none() || last.elapsed() < Duration::from_secs(8))
+    {
         for (nth, id) in moved.iter().enumerate() {
             assert_eq!(cluster.client(1 + nth % 2).renew(id).status, 200, "after {:?}", last.elapsed());
         }
@@ -47,7 +49,7 @@ fn a_member_that_stands_still_has_its_instances_held_and_goes_on() {
     assert_eq!(cluster.client(0).renew(&id).status, 200);
     let begun = Instant::now();
     cluster.daemon(0).signal("STOP");
-    while begun.elapsed() < Duration::from_secs(12) {
+    while begun.elapsed() < Duration::from_secs(10) {
         for nth in [1, 2] {
             assert!(shows(&cluster.client(nth), &id), "after {:?}", begun.elapsed());
         }
@@ -106,7 +108,7 @@ fn a_member_that_comes_back_at_the_same_place_is_the_same_member() {
         for client in cluster.clients() {
             eventually("what it writes is new", || shows(&client, &id).then_some(()));
         }
-        assert_eq!(cluster.client(0).delete(&format!("/api/v1/instances/{id}")).status, 200);
+        assert_eq!(cluster.client(nth).delete(&format!("/api/v1/instances/{id}")).status, 200);
         cluster.agree_on(std::slice::from_ref(&before));
     }
 }
