@@ -3,6 +3,7 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod amalgam8;
+mod cluster_simulation;
 mod dashboard;
 mod eureka;
 mod eureka_fold;
