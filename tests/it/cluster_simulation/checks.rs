@@ -84,7 +84,8 @@ impl Checks {
         let time = world.time;
         let is_seen = member.rows.contains_key(&client.key);
         let hears = |other: usize| {
-            at == other || self.hear_since(world.size(), at, other).is_some_and(|since| since + RECOVERY <= time)
+            at == other
+                || self.hear_since(world.size(), at, other).is_some_and(|since| since + RECOVERY <= time)
         };
         match client.state {
             State::Idle => is_seen.then_some(()).map_or(Ok(()), |()| Err("seen before it was there".into())),
@@ -92,9 +93,14 @@ impl Checks {
                 let is_known = client.written + PROMPT <= time && client.home_since + PROMPT <= time;
                 let is_own = at == client.home && client.home_since.max(member.born) < client.last;
                 // A deregistration that a clock ahead has stamped may win until the next renewal.
-                let is_sure = !world.is_skewed || client.written < client.last;
-                if is_own && is_sure && !is_seen && time < client.last + world.rules.ttl {
+                if world.is_skewed && client.written == client.last {
+                    return Ok(());
+                }
+                if is_own && !is_seen && time < client.last + world.rules.ttl {
                     return Err("I2: not seen at its own member".into());
+                }
+                if world.is_confused(client.home) {
+                    return Ok(());
                 }
                 if is_known && member.born + RECOVERY <= time && hears(client.home) {
                     self.reasons.insert((nth, at), (time, client.home));
@@ -135,6 +141,9 @@ impl Checks {
         is_seen: bool,
     ) -> Result<(), String> {
         let Some((reason, home)) = self.reasons.get(&(nth, at)).copied() else { return Ok(()) };
+        if world.is_confused(home) || world.twin.is_some_and(|at| reason < at) && home == 0 {
+            return Ok(());
+        }
         let is_same = home == client.home && client.home_since < reason && client.written < reason;
         if is_same && member.born < reason && world.time < reason + world.rules.hold && !is_seen {
             return Err("I2: not held while its member is out of reach".into());
@@ -157,7 +166,12 @@ impl Checks {
                 return Err(format!("I1: {} and {} differ", member.name, first.name));
             }
             if report.alive != member.rows.len() {
-                return Err(format!("I1: {} has {} entries of {} rows", member.name, report.alive, member.rows.len()));
+                return Err(format!(
+                    "I1: {} has {} entries of {} rows",
+                    member.name,
+                    report.alive,
+                    member.rows.len()
+                ));
             }
             if report.held != 0 || !member.replicator.is_caught_up() {
                 return Err(format!("I1: {} holds something or is behind: {report:?}", member.name));

@@ -52,7 +52,13 @@ pub(super) struct Held {
 const DAWN: i64 = 1_800_000_000_000;
 
 impl Member {
-    pub(super) fn new(name: &'static str, rules: Rules, time: u64, (offset, incarnation): (u64, u64), skew: i64) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        rules: Rules,
+        time: u64,
+        (offset, incarnation): (u64, u64),
+        skew: i64,
+    ) -> Self {
         let settings = Settings {
             me: MemberId(name.into()),
             incarnation,
@@ -140,7 +146,8 @@ impl Member {
                 Effect::Remove { key } => _ = self.take_away(&key),
                 Effect::Renew { row, key, at } => {
                     let Some(held) = self.rows.get_mut(&key).filter(|held| held.row == row) else {
-                        self.broken = Some(format!("{} renews {key:?} in row {row}, where it is not", self.name));
+                        self.broken =
+                            Some(format!("{} renews {key:?} in row {row}, where it is not", self.name));
                         return;
                     };
                     if at <= held.renewed {

@@ -41,7 +41,8 @@ impl Network {
         self.next += 1;
         let link = Link(self.next);
         let queues = Default::default();
-        self.connections.insert(link, Connection { ends: [a, b], is_open: [true; 2], heard: [time; 2], queues });
+        self.connections
+            .insert(link, Connection { ends: [a, b], is_open: [true; 2], heard: [time; 2], queues });
         link
     }
 

@@ -24,9 +24,11 @@ pub(super) struct World {
     /// Clocks differ and are set.
     pub(super) is_skewed: bool,
     pub(super) has_crashed: bool,
+    /// When a member was last there that is called like the first one.
+    pub(super) twin: Option<u64>,
     incarnations: u64,
     pub(super) broken: Option<String>,
-    /// Most bytes of content under way on one connection, and in all frames.
+    /// How many were sent.
     pub(super) frames: u64,
     is_calm: bool,
     touched: Vec<bool>,
@@ -56,6 +58,7 @@ impl World {
             clients,
             is_skewed: seed % 4 == 1,
             has_crashed: false,
+            twin: None,
             incarnations: 1000,
             broken: None,
             frames: 0,
@@ -88,6 +91,11 @@ impl World {
         (0..self.size()).filter(|nth| self.members[*nth].is_some()).collect()
     }
 
+    /// Whether somebody might take another member for the one that a client tells.
+    pub(super) fn is_confused(&self, home: usize) -> bool {
+        home == 0 && self.twin.is_some_and(|at| self.time < at + self.rules.ttl)
+    }
+
     fn start(&mut self, nth: usize) {
         let name = if nth < self.touched.len() - 1 { NAMES[nth] } else { NAMES[0] };
         // Incarnations as they come, and as they must not come when a clock was set back: smaller, or the same.
@@ -99,7 +107,8 @@ impl World {
         };
         let offset = self.random.below(1_000_000);
         let hour = 3_600_000;
-        let skew = if self.is_skewed { self.random.pick(&[0, 0, hour, -hour, 5000, -5000]).unwrap() } else { 0 };
+        let skew =
+            if self.is_skewed { self.random.pick(&[0, 0, hour, -hour, 5000, -5000]).unwrap() } else { 0 };
         let mut member = Member::new(name, self.rules, self.time, (offset, incarnation), skew);
         member.is_skewed = self.is_skewed;
         self.members[nth] = Some(member);
@@ -113,6 +122,9 @@ impl World {
                 self.revival[nth] = None;
                 self.start(nth);
             }
+        }
+        if self.members[self.size()].is_some() {
+            self.twin = Some(self.time);
         }
         self.dial();
         self.deliver();
@@ -163,7 +175,10 @@ impl World {
     fn dial(&mut self) {
         for a in 0..self.members.len() {
             for b in 0..a {
-                if self.members[a].is_none() || self.members[b].is_none() || self.network.is_cut(a, b, self.time) {
+                if self.members[a].is_none()
+                    || self.members[b].is_none()
+                    || self.network.is_cut(a, b, self.time)
+                {
                     continue;
                 }
                 let open = |member: usize| {
@@ -276,7 +291,8 @@ impl World {
             if client.home != home || client.state != State::Alive {
                 (client.home, client.home_since) = (home, time);
             }
-            (client.state, client.last, client.written, client.next) = (State::Alive, time, time, time + RENEWS);
+            (client.state, client.last, client.written, client.next) =
+                (State::Alive, time, time, time + RENEWS);
         }
     }
 
@@ -325,6 +341,12 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Differences that digests have found and mended.
+    pub(super) fn repairs(&self) -> u64 {
+        let members = self.members.iter().flatten();
+        members.map(|it| it.replicator.report(it.now(self.time).at).repairs).sum()
     }
 
     // --- what befalls the world ---
