@@ -5,6 +5,7 @@
 mod amalgam8;
 mod catalogs;
 mod cluster;
+mod cluster_simulation;
 mod dashboard;
 mod eureka;
 mod eureka_fold;

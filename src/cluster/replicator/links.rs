@@ -117,7 +117,8 @@ impl Replicator {
             )));
         }
         let is_other = |it: &Peer| {
-            it.stream.is_some_and(|it| it.origin == peer.origin && it.incarnation != hello.incarnation)
+            // Of two that are both alive the same one is kept everywhere: that with the smaller incarnation.
+            it.stream.is_some_and(|it| it.origin == peer.origin && it.incarnation < hello.incarnation)
                 && now.at.since(it.heard_at) < ALIVE
         };
         if self.links.iter().any(|(other, it)| *other != link && !it.is_superseded && is_other(it)) {

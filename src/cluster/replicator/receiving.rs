@@ -132,8 +132,10 @@ impl Replicator {
             last: self.moment_of(age, now),
             home,
         };
+        // What is not counted as had would have come by itself.
+        let is_drift = record.is_repair && seq <= self.streams.have(stream);
         let merged = self.merge(now, heard);
-        self.counts.repairs += u64::from(record.is_repair && matches!(merged, Merged::Taken(_)));
+        self.counts.repairs += u64::from(is_drift && matches!(merged, Merged::Taken(_)));
         let generation_of = |slot| (slot, self.entries.generation(slot));
         let Some(peer) = self.links.get_mut(&link) else { return };
         match merged {
