@@ -30,7 +30,7 @@
 //! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), renditions (the same for Eureka's readers), the change log, selection, self-preservation |
 //! | [`store`] | who may write what, capacity, leases that run out |
 //! | [`cluster`] | members that replicate in memory: the rules (pure), what connects them to the store, connections |
-| [`registry`] | the narrow waist that handlers call |
+//! | [`registry`] | the narrow waist that handlers call |
 //! | [`catalog`] | foreign systems that are followed: what differs in them is laid over a directory |
 //! | [`outbound`] | calls to other servers: their bounds, TLS, credentials |
 //! | [`peers`] | Eureka servers that are told of our clients' writes: queues, first synchronization |
