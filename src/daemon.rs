@@ -121,9 +121,10 @@ impl Daemon {
                 let member = Member::bind(*config).context("this registry cannot be in a cluster")?;
                 let limits = memory_config(&capacity, leases);
                 let memory = MemoryStore::tracking(limits, clock.clone(), store_metrics.clone());
-                let settings = member.settings(leases);
-                let replication = Replication::new(settings, Arc::new(memory), clock.clone());
-                let (store, loops) = replicated(member, replication, &clock, &health);
+                let memory = Arc::new(memory);
+                let rules = member.settings(leases);
+                let replication = Replication::new(rules, memory.clone(), clock.clone());
+                let (store, loops) = replicated(member, memory, replication, &clock, &health);
                 (store, StoreLoops::Replicated(Box::new(loops)))
             }
             StoreConfig::Redis(config) => {
@@ -250,8 +251,9 @@ impl Daemon {
                 (true, None, None)
             }
             StoreLoops::Replicated(loops) => {
-                // Until it has caught up, it answers that it has not.
-                (false, None, Some(spawn_replicating(&mut tasks, *loops, peering.is_none())))
+                let answering = loops.mesh.answering();
+                let opened = spawn_replicating(&mut tasks, *loops, peering.is_none());
+                (false, Some(answering), Some(opened))
             }
             StoreLoops::Redis(loops) => {
                 let RedisLoops { follower, coalescer, reaper, upkeep, tried } = *loops;
@@ -316,10 +318,10 @@ impl Daemon {
 fn replicated(
     member: Member,
     memory: Arc<MemoryStore>,
+    replication: Arc<Replication>,
     clock: &Arc<Clock>,
     health: &Arc<Health>,
 ) -> (Arc<dyn Store>, Replicating) {
-    let replication = Replication::new(member.settings(), memory.clone(), clock.clone());
     let (mesh, view) = member.meets(replication.clone(), health.clone());
     let store = Arc::new(ReplicatedStore::new(memory.clone(), replication.clone()));
     let reaper = Reaper::of_leases(memory, replication.clone(), clock.clone());

@@ -44,7 +44,7 @@ pub(super) struct Answer([u8; 33]);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
     /// The connection broke off.
-    #[error("the connection broke off: {0}")]
+    #[error("{0}")]
     Io(#[from] io::Error),
     /// It took too long.
     #[error("it does not answer in time")]

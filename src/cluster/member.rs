@@ -166,7 +166,6 @@ impl Member {
         let roster = Roster::new(introduction.me.clone(), hold.max(REMEMBERED));
         let view = Arc::new(View::new(roster, replication.clone(), health, about));
         view.report();
-        let (opened, left) = (CancellationToken::new(), CancellationToken::new());
         let mesh = Mesh {
             introduction,
             listener,
@@ -174,8 +173,9 @@ impl Member {
             replication,
             view: view.clone(),
             sync_timeout,
-            opened,
-            left,
+            answering: CancellationToken::new(),
+            opened: CancellationToken::new(),
+            left: CancellationToken::new(),
             makes_ready: false,
         };
         (mesh, view)

@@ -41,6 +41,7 @@ pub struct Mesh {
     pub(super) replication: Arc<Replication>,
     pub(super) view: Arc<View>,
     pub(super) sync_timeout: Duration,
+    pub(super) answering: CancellationToken,
     pub(super) opened: CancellationToken,
     pub(super) left: CancellationToken,
     pub(super) makes_ready: bool,
@@ -73,12 +74,21 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A member that does not answer is not waited for beyond this.
 const DIAL_MAX: Duration = Duration::from_secs(5);
+/// How long clients wait for a member that has just started, rather than being told to come again.
+const MOMENT: Duration = Duration::from_secs(1);
 /// For what waits to go when this member ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 // === impl Mesh ===
 
 impl Mesh {
+    /// Cancelled when clients are to be answered: this member has caught up, or it takes longer than a moment, and they
+    /// are to be told so.
+    #[must_use]
+    pub fn answering(&self) -> CancellationToken {
+        self.answering.clone()
+    }
+
     /// Cancelled when this member has caught up, or has waited for that long enough.
     #[must_use]
     pub fn opened(&self) -> CancellationToken {
@@ -105,6 +115,7 @@ impl Mesh {
             replication,
             view,
             sync_timeout,
+            answering,
             opened,
             left,
             makes_ready,
@@ -141,6 +152,9 @@ impl Mesh {
                 () = sleep_until(wake) => {}
             }
             weaving.open_when_settled();
+            if weaving.opened.is_cancelled() || MOMENT <= weaving.begun.elapsed() {
+                answering.cancel();
+            }
             if look <= Instant::now() {
                 look = Instant::now() + LOOK_EVERY;
                 weaving.view.report();

@@ -4,6 +4,7 @@
 
 mod amalgam8;
 mod catalogs;
+mod cluster;
 mod dashboard;
 mod eureka;
 mod eureka_fold;
