@@ -159,7 +159,8 @@ impl fmt::Display for Place {
 
 impl Advertised {
     /// What is wanted of a text.
-    pub const WANTED: &str = "an address or a name, perhaps with :port, such as 10.0.0.1 or registry-1.example:6100";
+    pub const WANTED: &str =
+        "an address or a name, perhaps with :port, such as 10.0.0.1 or registry-1.example:6100";
 
     /// Loopback, for members that are all on one machine.
     #[must_use]

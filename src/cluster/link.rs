@@ -84,7 +84,11 @@ const PREFIX: usize = 4;
 
 impl Connection {
     /// Carries frames until something ends it; says which link it was, and why it ended.
-    pub(super) async fn carry(self, peer: MemberId, replication: Arc<Replication>) -> (Link, MemberId, Ended) {
+    pub(super) async fn carry(
+        self,
+        peer: MemberId,
+        replication: Arc<Replication>,
+    ) -> (Link, MemberId, Ended) {
         let Self { link, stream, greeting, traffic, cut } = self;
         let (mut reader, mut writer) = tokio::io::split(stream);
         let ended = {

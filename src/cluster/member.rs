@@ -102,7 +102,8 @@ impl Member {
     /// # Errors
     /// When something that operators said cannot be done; the error names the flag.
     pub fn bind(config: ClusterConfig) -> Result<Self, ClusterError> {
-        let ClusterConfig { source, advertise, port, secret, size, sync_timeout, hold, max_ttl, tls } = config;
+        let ClusterConfig { source, advertise, port, secret, size, sync_timeout, hold, max_ttl, tls } =
+            config;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let (listener, place) = listen(advertise.as_ref(), port, &secret)?;
         let me = MemberId(place.to_string().into());

@@ -361,7 +361,9 @@ impl Weaving {
         }
         let size = self.view.roster.lock().size();
         match is_settled {
-            true => tracing::info!(size, "this member has what the others have; members, with this one: {size}"),
+            true => {
+                tracing::info!(size, "this member has what the others have; members, with this one: {size}")
+            }
             false => tracing::warn!(
                 size,
                 "this member may lack what others have: it has waited for them for {:?}; members, with this one: {size}",

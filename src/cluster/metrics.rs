@@ -114,8 +114,7 @@ fn links(encoder: &mut DescriptorEncoder<'_>, members: &[Shown], report: &Report
         Some(std::time::Duration::from_millis(millis).as_secs_f64())
     })?;
     type Count = fn(&Traffic) -> (u64, u64);
-    let frames: Count =
-        |it| (it.frames_in.load(Ordering::Relaxed), it.frames_out.load(Ordering::Relaxed));
+    let frames: Count = |it| (it.frames_in.load(Ordering::Relaxed), it.frames_out.load(Ordering::Relaxed));
     let bytes: Count = |it| (it.bytes_in.load(Ordering::Relaxed), it.bytes_out.load(Ordering::Relaxed));
     for (name, help, count) in [
         ("a8_cluster_link_frames", "Frames of the present connection", frames),

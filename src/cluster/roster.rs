@@ -297,9 +297,8 @@ impl Roster {
             member.linked.is_some() || is_listed.contains(id) || !is_over(member.changed)
         });
         let members = &self.members;
-        self.lanes.retain(|_, lane| {
-            lane.is_listed || lane.id.as_ref().is_some_and(|id| members.contains_key(id))
-        });
+        self.lanes
+            .retain(|_, lane| lane.is_listed || lane.id.as_ref().is_some_and(|id| members.contains_key(id)));
     }
 }
 

@@ -184,7 +184,8 @@ mod tests {
             begun.into_iter().map(|it| it.join().unwrap().text).collect()
         });
         assert!(texts.iter().all(|text| *text == texts[0] && text.len() == DIGITS));
-        let left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(left, [FILE], "drafts are removed");
         let mode = fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -188,10 +188,9 @@ impl Roles {
         };
         let together = |error: &dyn fmt::Display| ClusterTlsError::Together(error.to_string());
         let versions = &[&rustls::version::TLS13];
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
-                .build()
-                .map_err(|error| unusable("cluster_tls_ca", &files.ca, &error))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
+            .build()
+            .map_err(|error| unusable("cluster_tls_ca", &files.ca, &error))?;
         let server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
             .map_err(|error| together(&error))?

@@ -58,7 +58,12 @@ const PATIENCE: Duration = Duration::from_secs(600);
 // === impl View ===
 
 impl View {
-    pub(super) fn new(roster: Roster, replication: Arc<Replication>, health: Arc<Health>, about: About) -> Self {
+    pub(super) fn new(
+        roster: Roster,
+        replication: Arc<Replication>,
+        health: Arc<Health>,
+        about: About,
+    ) -> Self {
         let members = roster.size();
         Self {
             roster: Mutex::new(roster),
@@ -177,8 +182,7 @@ impl Size {
         trouble: Option<String>,
         now: Instant,
     ) -> (Component, bool) {
-        self.small_since =
-            if size < threshold { Some(self.small_since.unwrap_or(now)) } else { None };
+        self.small_since = if size < threshold { Some(self.small_since.unwrap_or(now)) } else { None };
         let is_due = |since: Instant| PATIENCE < now.saturating_duration_since(since);
         let is_small = self.small_since.is_some_and(is_due);
         let is_error = is_small && self.told.is_none_or(is_due);
@@ -203,8 +207,7 @@ impl Size {
 
 /// Unhealthy when somebody has been out of reach for too long.
 fn replication(members: &[Shown], now: Instant) -> Component {
-    let is_lost =
-        |it: &&Shown| it.linked.is_none() && PATIENCE < now.saturating_duration_since(it.changed);
+    let is_lost = |it: &&Shown| it.linked.is_none() && PATIENCE < now.saturating_duration_since(it.changed);
     let lost: Vec<String> = members
         .iter()
         .filter(is_lost)

@@ -10,9 +10,7 @@ use clap::ArgAction;
 use super::ConfigError;
 use super::spelling::Settings;
 use super::values::{self, StoreName, boolean, duration, positive_duration, whole};
-use crate::cluster::config::{
-    Advertised, ClusterConfig, ClusterSecret, ClusterTls, DnsName, Place, Source,
-};
+use crate::cluster::config::{Advertised, ClusterConfig, ClusterSecret, ClusterTls, DnsName, Place, Source};
 use crate::model::{Secret, TtlLimits};
 
 #[derive(Debug, clap::Args)]
@@ -241,15 +239,22 @@ mod tests {
 
     #[test]
     fn a_member_is_found_in_one_way() {
-        check_refused("--replication", &["--replication", "--cluster_dir", "--cluster_dns", "--cluster_peers"]);
+        check_refused(
+            "--replication",
+            &["--replication", "--cluster_dir", "--cluster_dns", "--cluster_peers"],
+        );
         for two in [
             "--cluster_dir d --cluster_dns n",
             "--cluster_dir d --cluster_peers a:1",
             "--cluster_dns n --cluster_peers a:1",
         ] {
-            check_refused(&format!("--replication --cluster_secret s {two}"), &["only one", "different clusters"]);
+            check_refused(
+                &format!("--replication --cluster_secret s {two}"),
+                &["only one", "different clusters"],
+            );
         }
-        let (cluster, _) = cluster("--replication --cluster_secret s --cluster_peers a:1,b:2 --cluster_peers a:1");
+        let (cluster, _) =
+            cluster("--replication --cluster_secret s --cluster_peers a:1,b:2 --cluster_peers a:1");
         let places: Vec<Place> = ["a:1", "b:2"].map(|place| place.parse().unwrap()).into();
         assert_eq!(cluster.source, Source::Fixed(places));
     }
@@ -269,7 +274,8 @@ mod tests {
             "--cluster_peers 127.0.0.1:1 --cluster_advertise 10.0.0.1",
         ] {
             check_refused(&format!("--replication {open}"), &["--cluster_secret", "read and write"]);
-            let (cluster, warnings) = cluster(&format!("--replication --cluster_secret 0123456789abcdef {open}"));
+            let (cluster, warnings) =
+                cluster(&format!("--replication --cluster_secret 0123456789abcdef {open}"));
             assert!(matches!(cluster.secret, ClusterSecret::Given(_)) && warnings.is_empty(), "{warnings:?}");
         }
         let (alone, _) = cluster("--replication --cluster_peers 127.0.0.1:1,[::1]:2,localhost:3");
@@ -292,7 +298,8 @@ mod tests {
 
     #[test]
     fn without_replication_the_others_do_nothing() {
-        let flags = "--cluster_dir d --cluster_size 3 --replication_port 1 --sync_timeout 1s --partition_hold 0";
+        let flags =
+            "--cluster_dir d --cluster_size 3 --replication_port 1 --sync_timeout 1s --partition_hold 0";
         let config = config(flags).unwrap();
         assert_eq!(config.store, StoreConfig::Memory);
         let said: Vec<&str> = config.warnings.iter().map(String::as_str).collect();

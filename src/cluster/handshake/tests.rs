@@ -63,7 +63,10 @@ async fn another_secret_is_told_from_both_ends() {
 async fn a_proof_is_worth_nothing_in_another_tls_session() {
     let (a, b) = (hello("a:1", 5), hello("b:1", 6));
     let (dialler, dialled) = meet((&a, "s", b"one"), (&b, "s", b"two")).await;
-    assert!(matches!(dialler, Err(HandshakeError::Secret(_))) && matches!(dialled, Err(HandshakeError::Secret(_))));
+    assert!(
+        matches!(dialler, Err(HandshakeError::Secret(_)))
+            && matches!(dialled, Err(HandshakeError::Secret(_)))
+    );
 }
 
 #[tokio::test]

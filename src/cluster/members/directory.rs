@@ -50,14 +50,7 @@ impl DirectoryMembers {
     /// Follows a directory that exists; `secret` is put back when its file is lost.
     pub(in crate::cluster) fn new(directory: PathBuf, card: Card, secret: Option<SharedSecret>) -> Self {
         let shelf = Arc::new(Mutex::new(Shelf::new(directory.clone(), card, secret)));
-        Self {
-            directory,
-            shelf,
-            wake: Arc::default(),
-            watcher: None,
-            last: Picture::default(),
-            looked: None,
-        }
+        Self { directory, shelf, wake: Arc::default(), watcher: None, last: Picture::default(), looked: None }
     }
 
     async fn look(&mut self) -> Picture {

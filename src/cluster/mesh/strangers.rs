@@ -33,12 +33,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 impl Strangers {
     pub(super) fn new(counts: Arc<Counts>) -> Self {
-        Self {
-            counts,
-            unknown: Seldom::default(),
-            unfit: Seldom::default(),
-            shortage: Seldom::default(),
-        }
+        Self { counts, unknown: Seldom::default(), unfit: Seldom::default(), shortage: Seldom::default() }
     }
 
     /// A handshake failed that somebody else began.

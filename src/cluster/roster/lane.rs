@@ -27,10 +27,14 @@ pub(super) struct Lane {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// To be dialled then.
-    Waiting { due: Instant },
+    Waiting {
+        due: Instant,
+    },
     Dialling,
     /// This process itself is there.
-    Own { due: Instant },
+    Own {
+        due: Instant,
+    },
 }
 
 /// Waits between two attempts, doubled from one to the next.

@@ -51,8 +51,7 @@ fn two_that_dial_each_other_keep_one_connection() {
             for nth in [first, 3 - first] {
                 let dialled = (nth == 1) == (me == "a:1");
                 let at = place("peer:1");
-                if let Admission::Wanted { .. } =
-                    roster.admit(&greeted(peer, 1), dialled.then_some(&at), now)
+                if let Admission::Wanted { .. } = roster.admit(&greeted(peer, 1), dialled.then_some(&at), now)
                 {
                     used = Some(nth);
                 }

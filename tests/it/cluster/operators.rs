@@ -20,7 +20,10 @@ fn a_cluster_shows_its_members_to_operators_alone() {
     assert_eq!((shown["size"].as_u64(), shown["threshold"].as_u64()), (Some(2), Some(3)));
     assert_eq!((&shown["instances"], &shown["ready"]), (&1.into(), &true.into()));
     let other = &shown["members"][0];
-    assert_eq!((&other["member"], &other["state"]), (&place_of(cluster.daemon(1)).into(), &"connected".into()));
+    assert_eq!(
+        (&other["member"], &other["state"]),
+        (&place_of(cluster.daemon(1)).into(), &"connected".into())
+    );
     assert!(!shown.to_string().contains("acme"), "{shown}");
     eventually("they compare what they have", || {
         let shown = client.bearer("hush-hush").get("/cluster").ok().json();

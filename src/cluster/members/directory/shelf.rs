@@ -238,7 +238,10 @@ impl Shelf {
             match fs::remove_file(&file) {
                 Ok(()) => {
                     let id = &known.card.id;
-                    tracing::info!(member = id, "the file of member {id} is removed: it was not written for {REMOVED_AFTER:?}");
+                    tracing::info!(
+                        member = id,
+                        "the file of member {id} is removed: it was not written for {REMOVED_AFTER:?}"
+                    );
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 // Kept as dead, so that it does not count as somebody new.

@@ -96,7 +96,10 @@ fn what_is_no_member_s_file_is_left_alone() {
         ("10.0.0.2:1.json", &whole[..whole.len() / 2]),
         ("10.0.0.4:1.json", r#"{"format":2,"future":true}"#),
         ("10.0.0.5:1.json", &" ".repeat(5000)),
-        ("10.0.0.6:1.json", r#"{"format":1,"id":"10.0.0.6:1","addresses":["nowhere"],"incarnation":1,"counter":1,"protocol":{"min":1,"max":1},"version":"2"}"#),
+        (
+            "10.0.0.6:1.json",
+            r#"{"format":1,"id":"10.0.0.6:1","addresses":["nowhere"],"incarnation":1,"counter":1,"protocol":{"min":1,"max":1},"version":"2"}"#,
+        ),
         (secret::FILE, "not looked at"),
     ] {
         fs::write(directory.path().join(name), text).unwrap();
