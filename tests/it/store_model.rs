@@ -408,7 +408,8 @@ fn random_histories_look_the_same_at_a_member_that_another_one_follows() {
 
 fn on_random_histories(replicates: bool) {
     // Proptest's own variable asks for more; its own default would take minutes.
-    let cases = std::env::var("PROPTEST_CASES").map_or(150, |_| Config::default().cases);
+    let few = if replicates { 50 } else { 150 };
+    let cases = std::env::var("PROPTEST_CASES").map_or(few, |_| Config::default().cases);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     runner
         .run(&steps(), |steps| {

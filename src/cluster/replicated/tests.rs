@@ -225,10 +225,10 @@ impl Net {
             tokio::time::advance(Duration::from_millis(STEP)).await;
             self.steps += 1;
             for member in &self.members {
-                if self.steps % 4 == 0 {
+                if self.steps.is_multiple_of(4) {
                     member.replication.flush();
                 }
-                if self.steps % 5 == 0 {
+                if self.steps.is_multiple_of(5) {
                     member.look_for_expired();
                 }
             }

@@ -29,8 +29,8 @@ pub(crate) struct Daemon {
     child: Child,
     log: Log,
     address: SocketAddr,
-    /// What its store needs.
-    _directory: Option<TempDir>,
+    /// Where its members meet, when it replicates.
+    cluster: Option<TempDir>,
 }
 
 /// How a process ended and what it wrote.
@@ -95,8 +95,12 @@ impl Setup {
         let mut child = self.spawn(&defaults, Stdio::null());
         let log = Log::default();
         log.follow(child.stderr.take().expect("it is piped"));
-        let mut daemon = Daemon { child, log, address: ([0, 0, 0, 0], 0).into(), _directory: directory };
+        let mut daemon = Daemon { child, log, address: ([0, 0, 0, 0], 0).into(), cluster: directory };
         daemon.address = daemon.address_in("the registry is served on ");
+        if daemon.cluster.is_some() {
+            // Until it has heard others, or that there are none, it tells nobody what there is.
+            daemon.logged("members, with this one: ");
+        }
         daemon
     }
 
