@@ -89,7 +89,7 @@ interop: build ## real Eureka clients and a real Eureka server against the binar
 	python3 tests/interop/run.py --peer-minutes $(PEER_MINUTES) $(ARGS) bin/a8registry
 
 test.consul: build ## a real Consul agent followed by the binary (Go; network)
-	python3 tests/consul/follow.py $(ARGS) bin/a8registry
+	python3 tests/consul/follow.py bin/a8registry
 
 test.image: ## the image built, run and stopped by a docker daemon of its own (root, Debian)
 	bash tests/docker/image.sh
