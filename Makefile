@@ -112,7 +112,7 @@ interop: build ## real Eureka clients and a real Eureka server against the binar
 	python3 tests/interop/run.py --peer-minutes $(PEER_MINUTES) $(ARGS) bin/a8registry
 
 test.consul: build ## a real Consul agent followed by the binary (Go; network)
-	python3 tests/consul/follow.py $(ARGS) bin/a8registry
+	python3 tests/consul/follow.py bin/a8registry
 
 test.kubernetes: build ## services of a real Kubernetes API server (Go, openssl, Debian's etcd-server; network when it runs first)
 	python3 tests/kubernetes/run.py bin/a8registry

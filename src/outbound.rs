@@ -269,6 +269,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let dripping = async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1024]).await.expect("a request");
             let mut piece: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
             while tokio::io::AsyncWriteExt::write_all(&mut stream, piece).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -280,6 +281,7 @@ mod tests {
             Bounds { quiet: Duration::from_secs(20), whole: Duration::from_millis(200), bytes: 1 << 20 };
         let outbound = Outbound::new(Trust::Nobody);
         tokio::select! {
+            biased;
             reply = outbound.call(request, bounds) => assert_eq!(reply.err(), Some(CallError::TimedOut)),
             () = dripping => panic!("it was hung up on before"),
         }

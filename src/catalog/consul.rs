@@ -60,6 +60,8 @@ struct Service {
     /// Not to be looked at before.
     rest: Instant,
     is_seen: bool,
+    /// Whether some of its instances were beyond the catalog's bound.
+    is_cut: bool,
     ids: Vec<InstanceId>,
     /// Ends the look at it.
     ended: CancellationToken,
@@ -250,6 +252,7 @@ impl Follower {
             self.sink.current();
         } else {
             self.sink.change(&self.namespace, Vec::new(), &gone);
+            self.fill_up();
         }
         new
     }
@@ -278,9 +281,12 @@ impl Follower {
         service.index = index;
         service.is_seen = true;
         let before = std::mem::take(&mut service.ids);
-        let most = most(&self.sink);
-        let mut puts = Vec::new();
-        let mut ids = Vec::new();
+        let here: HashSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
+        let left: Vec<_> = before.into_iter().filter(|id| !here.contains(id)).collect();
+        let mut gone = Vec::new();
+        self.disown(name, left, &mut gone);
+        let (count, most) = (instances.len(), most(&self.sink));
+        let (mut puts, mut ids) = (Vec::new(), Vec::new());
         for instance in instances {
             if self.owners.len() < most || self.owners.contains_key(&instance.id) {
                 self.owners.insert(instance.id.clone(), name.into());
@@ -288,14 +294,22 @@ impl Follower {
                 puts.push(instance);
             }
         }
-        let here: HashSet<&InstanceId> = ids.iter().collect();
-        let left: Vec<_> = before.into_iter().filter(|id| !here.contains(id)).collect();
-        let mut gone = Vec::new();
-        self.disown(name, left, &mut gone);
+        let is_cut_here = puts.len() < count;
+        let taken = self.sink.change(&self.namespace, puts, &gone);
+        if !gone.is_empty() {
+            self.fill_up();
+        }
         if let Some(service) = self.services.get_mut(name) {
             service.ids = ids;
+            service.is_cut = is_cut_here || taken.left_out != 0;
         }
-        self.sink.change(&self.namespace, puts, &gone);
+    }
+
+    /// There is room: the next look at a service that was cut off is one at all of its instances.
+    fn fill_up(&mut self) {
+        for service in self.services.values_mut().filter(|service| service.is_cut) {
+            service.index = Index::default();
+        }
     }
 
     /// A service has these instances no longer; those that no other one has are gone.
@@ -325,6 +339,7 @@ impl Service {
             size: Size::Usual,
             rest: Instant::now(),
             is_seen: false,
+            is_cut: false,
             ids: Vec::new(),
             ended: CancellationToken::new(),
             born,

@@ -433,6 +433,32 @@ fn an_agent_that_never_waits_is_not_asked_without_a_pause() {
 }
 
 #[test]
+fn room_that_becomes_free_is_used() {
+    let agent = Agent::start();
+    agent.set("one", vec![entry("one", "10.0.0.1:80")]);
+    agent.set("many", (2..10).map(|nth| entry("many", &format!("10.0.0.{nth}:80"))).collect());
+    agent.world.change(|state| state.is_hasty = true);
+    let registry = following(&agent, "--catalog_max_instances 5");
+    let client = registry.client();
+    let services = |want: &[&str], count: usize| {
+        eventually("the services are these", || {
+            let list = client.get("/api/v1/services").ok().json();
+            let shown = client.get("/api/v1/instances").ok().ids().len();
+            (list["services"] == json!(want) && shown == count).then_some(())
+        });
+    };
+    eventually("there is no more room", || {
+        (client.get("/api/v1/instances").ok().ids().len() == 5).then_some(())
+    });
+    agent.remove("many");
+    services(&["one"], 1);
+    agent.set("many", (2..10).map(|nth| entry("many", &format!("10.0.0.{nth}:80"))).collect());
+    services(&["many", "one"], 5);
+    agent.remove("one");
+    services(&["many"], 5);
+}
+
+#[test]
 fn a_token_that_is_refused_keeps_what_there_was() {
     let agent = Agent::start();
     agent.set("web", vec![entry("web", "10.0.0.1:80")]);
