@@ -17,6 +17,8 @@ pub(crate) enum Figure {
     RedisBatch,
     /// Start and memory of a registry that reads its instances from Redis.
     Mirror,
+    /// Fifty thousand instances of a catalog, of which one in a hundred changes each second.
+    Catalog,
 }
 
 /// One measured figure, in the unit of its name.
@@ -36,8 +38,8 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror, Self::Catalog];
 
     /// As the command line calls it.
     pub(crate) const fn name(self) -> &'static str {
@@ -47,6 +49,7 @@ impl Figure {
             Self::Binary => "binary",
             Self::RedisBatch => "redis-batch",
             Self::Mirror => "mirror",
+            Self::Catalog => "catalog",
         }
     }
 }
@@ -115,6 +118,11 @@ impl Measured {
             (millis.first().copied().unwrap_or(median), millis.last().copied().unwrap_or(median));
         let note = format!("{first:.1} to {last:.1} in {} starts", millis.len());
         Self { name: "start to ready (ms)".into(), value: median, bound: Some(50.0), note }
+    }
+
+    /// A property of a registry with a catalog.
+    pub(crate) fn catalog(name: &str, value: f64, bound: Option<f64>, note: String) -> Self {
+        Self { name: format!("catalog, {name}"), value, bound, note }
     }
 
     /// The executable.

@@ -105,6 +105,11 @@ impl Cluster {
         format!("--k8s_url=http://{}", self.address)
     }
 
+    /// Where it listens, on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Puts an object, whose name is in its metadata.
     pub(crate) fn put(&self, resource: &str, mut object: Value) {
         let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
