@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 pub use entrance::Entrance;
 pub use error::ApiError;
-pub use eureka::EurekaMetrics;
+pub use eureka::{EurekaMetrics, ListRules};
 pub use middleware::{Observe, Observer};
 pub use ops::{Detail, Ops};
 pub use origin::{BadCidr, Cidr, Proxies};
@@ -112,6 +112,8 @@ pub struct Limits {
     pub eureka_batch_items: usize,
     /// Most bytes of an instance's metadata as JSON, when it comes by the Eureka API.
     pub eureka_metadata: usize,
+    /// Which lists of the Eureka API are served.
+    pub eureka_lists: ListRules,
     /// Longest time that a body may take to come.
     pub body_deadline: Duration,
     /// Most long lists that are being sent at once.
@@ -130,6 +132,7 @@ struct Inner {
     full_lists: Arc<Semaphore>,
     begun: Instant,
     eureka: EurekaMetrics,
+    gate: eureka::Gate,
     replicas: OnceLock<Arc<dyn Replicas>>,
 }
 
@@ -286,6 +289,7 @@ impl Default for Limits {
             eureka_batch_body: 8 * 1024 * 1024,
             eureka_batch_items: 10_000,
             eureka_metadata: 16 * 1024,
+            eureka_lists: ListRules::default(),
             body_deadline: Duration::from_secs(30),
             full_lists: 64,
         }
@@ -299,12 +303,14 @@ impl Api {
     #[must_use]
     pub fn new(registry: Registry, tenancy: Tenancy, limits: Limits) -> Self {
         let full_lists = Arc::new(Semaphore::new(limits.full_lists.min(Semaphore::MAX_PERMITS)));
+        let begun = Instant::now();
         Self(Arc::new(Inner {
             registry,
             tenancy,
             limits,
             full_lists,
-            begun: Instant::now(),
+            begun,
+            gate: eureka::Gate::new(begun),
             eureka: EurekaMetrics::default(),
             replicas: OnceLock::new(),
         }))
@@ -332,6 +338,15 @@ impl Api {
 
     fn replicas(&self) -> Vec<Replica> {
         self.0.replicas.get().map(|replicas| replicas.replicas()).unwrap_or_default()
+    }
+
+    /// Whether a peer had instances that were taken over from it.
+    fn has_taken_over(&self) -> bool {
+        self.0.replicas.get().is_some_and(|replicas| replicas.has_taken_over())
+    }
+
+    fn gate(&self) -> &eureka::Gate {
+        &self.0.gate
     }
 
     fn uptime(&self) -> Duration {

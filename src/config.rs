@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::api::Proxies;
+use crate::api::{ListRules, Proxies};
 use crate::auth::AuthConfig;
 use crate::catalog::CatalogsConfig;
 use crate::directory::LeaseRules;
@@ -135,6 +135,8 @@ pub struct Limits {
     pub full_lists: usize,
     /// Bytes of an instance's metadata as JSON, when it comes by the Eureka API.
     pub eureka_metadata: usize,
+    /// Which lists of the Eureka API are served.
+    pub eureka_lists: ListRules,
 }
 
 /// How long a connection may take for what; all above 0, but `drain`.

@@ -315,12 +315,14 @@ fn api_limits(limits: &Limits, timeouts: &Timeouts) -> api::Limits {
         connections: _,
         full_lists,
         eureka_metadata,
+        eureka_lists,
     } = limits;
     api::Limits {
         body: *body_bytes,
         batch_body: *batch_bytes,
         batch_ids: *batch_ids,
         eureka_metadata: *eureka_metadata,
+        eureka_lists: *eureka_lists,
         body_deadline: timeouts.body,
         full_lists: *full_lists,
         ..api::Limits::default()

@@ -18,6 +18,7 @@ mod preservation;
 mod rendition;
 mod roster;
 mod select;
+mod sheet;
 mod slots;
 mod tree;
 mod writing;
@@ -300,10 +301,7 @@ impl Directory {
 
     fn entry_of(&self, application: &str, id: &str) -> Option<Entry> {
         let now = self.clock.now();
-        let is_it = |entry: &Entry| {
-            let Instance { service, .. } = &*entry.instance;
-            service.as_str().eq_ignore_ascii_case(application) && entry.instance.id_in_application() == id
-        };
+        let is_it = |entry: &Entry| entry.is_known_as(application, id);
         let joined = InstanceId::of_application(application, id);
         let found = self.living(joined.as_str(), now).filter(is_it);
         found.or_else(|| self.living(id, now).filter(is_it))

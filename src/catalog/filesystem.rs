@@ -83,7 +83,7 @@ impl Filesystem {
     pub fn new(folder: PathBuf, sink: Sink) -> Result<Self, CatalogError> {
         let changed = Arc::new(Notify::new());
         let follower = Follower {
-            folder: Folder::new(folder, sink.max_instances()),
+            folder: Folder::new(folder, sink.enough()),
             watch: Watch { watcher: None, of: None, changed: changed.clone() },
             sink: sink.clone(),
             faults: 0,

@@ -153,7 +153,7 @@ impl Swarm {
     async fn show(&mut self, lists: Lists) -> bool {
         let (sink, config) = (self.sink.clone(), self.config.clone());
         let show = move || {
-            let (network, max) = (config.network.as_deref(), sink.max_instances());
+            let (network, max) = (config.network.as_deref(), sink.enough());
             let Shown { instances, faults, is_settling } =
                 Shown::of(&lists, network, max, Timestamp::of_system());
             sink.replace(&config.namespace, instances);

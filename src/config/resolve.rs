@@ -3,6 +3,7 @@
 //! Never: reads text; that has happened.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use super::args::{
     Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, PeerArgs, StoreArgs, TimeoutArgs,
@@ -14,7 +15,7 @@ use super::{
     CapacityConfig, Config, ConfigError, Limits, ListenConfig, OpsConfig, StoreConfig, Timeouts, TlsPaths,
     reachable,
 };
-use crate::api::Proxies;
+use crate::api::{ListRules, Proxies};
 use crate::auth::{AuthConfig, JwtConfig, Mode};
 use crate::directory::LeaseRules;
 use crate::healthcheck::{Probe, Transport};
@@ -205,7 +206,7 @@ fn ttl_limits(
 
 fn lease_rules(args: &LeaseArgs, eureka: &EurekaArgs) -> LeaseRules {
     let LeaseArgs { default_ttl: _, min_ttl: _, max_ttl: _, out_of_service_max, self_preservation } = *args;
-    let EurekaArgs { eureka_strict_expiry, eureka_metadata_max: _ } = *eureka;
+    let EurekaArgs { eureka_strict_expiry, .. } = *eureka;
     LeaseRules {
         strict_eureka: eureka_strict_expiry,
         self_preservation,
@@ -293,6 +294,22 @@ fn limits_config(args: &LimitArgs, eureka: &EurekaArgs) -> Limits {
         max_connections,
         max_full_lists,
     } = *args;
+    let EurekaArgs {
+        eureka_metadata_max,
+        eureka_strict_expiry: _,
+        eureka_delta,
+        eureka_empty_wait,
+        eureka_list_rate,
+        eureka_full_list_rate,
+        eureka_list_burst,
+    } = *eureka;
+    let eureka_lists = ListRules {
+        serves_delta: eureka_delta,
+        empty_wait: eureka_empty_wait,
+        rate: NonZeroU32::new(eureka_list_rate),
+        full_rate: NonZeroU32::new(eureka_full_list_rate),
+        burst: NonZeroU32::new(eureka_list_burst).unwrap_or(NonZeroU32::MIN),
+    };
     Limits {
         header_bytes: max_header_bytes,
         body_bytes: max_body_bytes,
@@ -300,7 +317,8 @@ fn limits_config(args: &LimitArgs, eureka: &EurekaArgs) -> Limits {
         batch_ids: max_batch_ids,
         connections: max_connections,
         full_lists: max_full_lists,
-        eureka_metadata: eureka.eureka_metadata_max,
+        eureka_metadata: eureka_metadata_max,
+        eureka_lists,
     }
 }
 

@@ -69,6 +69,7 @@ fn defaults() {
             connections: 10_000,
             full_lists: 64,
             eureka_metadata: 16_384,
+            eureka_lists: ListRules::default(),
         },
         timeouts: Timeouts {
             header: seconds(10),

@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::redis::{RedisServer, has_redis};
+use crate::support::Redis;
 
 const CAPACITY: usize = 300;
 const NAMESPACES_MAX: usize = 2;
@@ -415,15 +415,12 @@ fn random_histories_look_the_same_in_the_store_and_in_a_naive_model() {
 /// The same where leases run on another process' clock: no time passes, and no lease ends.
 #[test]
 fn random_histories_look_the_same_in_redis_and_in_a_naive_model() {
-    if !has_redis() {
-        return;
-    }
-    let redis = RedisServer::start();
+    let Some(redis) = Redis::start("") else { return };
     let cases = std::env::var("PROPTEST_CASES").map_or(20, |_| Config::default().cases);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     runner
         .run(&steps(), |steps| {
-            let () = redis.run("FLUSHALL");
+            redis.ask("FLUSHALL");
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             runtime.expect("a runtime").block_on(play_in_redis(&redis, steps));
             Ok(())
@@ -431,7 +428,7 @@ fn random_histories_look_the_same_in_redis_and_in_a_naive_model() {
         .expect("every history agrees");
 }
 
-async fn play_in_redis(redis: &RedisServer, steps: Vec<Step>) {
+async fn play_in_redis(redis: &Redis, steps: Vec<Step>) {
     let config = RedisConfig {
         address: redis.address().parse().expect("an address"),
         user: None,

@@ -235,10 +235,10 @@ impl Folder {
                     tracing::warn!(%file, more, "catalog filesystem: {file}: left out: {more} more wrong entries");
                 }
                 if beyond != 0 {
+                    let max = self.max_instances;
                     tracing::warn!(
                         %file, beyond,
-                        "catalog filesystem: {file}: left out: {beyond} entries beyond {}; see --catalog_max_instances",
-                        self.max_instances
+                        "catalog filesystem: {file}: left out: {beyond} entries after {max}; see --catalog_max_instances"
                     );
                 }
                 looked.left_out += wrong + beyond;

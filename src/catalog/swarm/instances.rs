@@ -105,7 +105,9 @@ impl Shown {
             }
         }
         if beyond != 0 {
-            shown.faults.insert(format!("{beyond} instances are beyond {max}; see --catalog_max_instances"));
+            shown
+                .faults
+                .insert(format!("{beyond} instances after {max} are left out; see --catalog_max_instances"));
         }
         shown
     }
@@ -167,11 +169,14 @@ impl Shown {
     }
 }
 
-/// Ports that a task can be reached at on its node, each once.
+/// Ports that a task can be reached at on its node, each once. Those on that node alone are told when it runs; before, they
+/// are what the service asks for.
 fn published(task: &Task, service: &Described<'_>) -> Vec<Port> {
-    let on_node = task.status.port_status.iter().flat_map(|status| status.ports.iter().flatten());
-    let on_all = service.ports.iter().filter(|port| port.publish_mode.as_deref() != Some("host"));
-    let ports = on_node.chain(on_all).filter(|port| port.published_port != 0 && service.wants(port));
+    let told =
+        task.status.port_status.as_ref().and_then(|status| status.ports.as_deref()).unwrap_or_default();
+    let is_told = |port: &&Port| told.is_empty() || port.publish_mode.as_deref() != Some("host");
+    let ports = told.iter().chain(service.ports.iter().filter(is_told));
+    let ports = ports.filter(|port| port.published_port != 0 && service.wants(port));
     let ports: BTreeMap<_, _> = ports.map(|port| ((port.published_port, &port.protocol), port)).collect();
     ports.into_values().cloned().collect()
 }

@@ -17,6 +17,8 @@ pub(crate) enum Figure {
     RedisBatch,
     /// Start and memory of a registry that reads its instances from Redis.
     Mirror,
+    /// Time from the answer of one registry to a registration until another one on the same Redis shows it.
+    Visibility,
     /// Fifty thousand instances of a catalog, of which one in a hundred changes each second.
     Catalog,
 }
@@ -38,8 +40,8 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror, Self::Catalog];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror, Self::Visibility, Self::Catalog];
 
     /// As the command line calls it.
     pub(crate) const fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Figure {
             Self::Binary => "binary",
             Self::RedisBatch => "redis-batch",
             Self::Mirror => "mirror",
+            Self::Visibility => "visibility",
             Self::Catalog => "catalog",
         }
     }
@@ -96,6 +99,14 @@ impl Measured {
     pub(crate) fn redis_batch(ratio: f64, ours: f64, benchmark: f64) -> Self {
         let note = format!("times our rate: {ours:.0} renewals a second, redis-benchmark {benchmark:.0}");
         Self { name: "redis-batch, redis-benchmark".into(), value: ratio, bound: Some(1.0 / 0.6), note }
+    }
+
+    /// The 99th of a hundred times until another registry shows a registration.
+    pub(crate) fn visibility(mut millis: Vec<f64>) -> Self {
+        millis.sort_by(f64::total_cmp);
+        let at = |hundredth: usize| millis.get(millis.len() * hundredth / 100).copied().unwrap_or(f64::NAN);
+        let note = format!("p50 {:.1}, longest {:.1}", at(50), millis.last().copied().unwrap_or(f64::NAN));
+        Self { name: "seen elsewhere, p99 (ms)".into(), value: at(99), bound: Some(100.0), note }
     }
 
     /// What a renewal costs Redis.

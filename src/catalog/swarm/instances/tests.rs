@@ -215,5 +215,5 @@ fn no_more_are_shown_than_may_be() {
     let shown = Recorded::new().shown(Some("app"), 2);
     assert_eq!(shown.instances.len(), 2);
     let faults: Vec<_> = shown.faults.into_iter().collect();
-    assert_eq!(faults, ["3 instances are beyond 2; see --catalog_max_instances"]);
+    assert_eq!(faults, ["3 instances after 2 are left out; see --catalog_max_instances"]);
 }
