@@ -102,7 +102,7 @@ impl Cluster {
 
     /// The flag that makes a registry follow it.
     pub(crate) fn flag(&self) -> String {
-        format!("--k8s_url=http://{}", self.address)
+        format!("--k8s_url=http://127.0.0.1:{}", self.port())
     }
 
     /// Where it listens, on loopback.

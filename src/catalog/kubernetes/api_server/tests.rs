@@ -111,7 +111,7 @@ fn tokens_are_shown_to_nobody_and_blanks_around_them_are_not_theirs() {
 async fn errors_of_the_setup_name_the_flag() {
     let url = "https://127.0.0.1:6443/";
     let check = |config: &KubernetesConfig, says: &str| {
-        let error = ApiServer::new(config, PATIENCE).err().expect(says).to_string();
+        let error = ApiServer::new(config, PATIENCE).expect_err(says).to_string();
         assert!(error.starts_with(says), "{error}");
     };
     let nowhere = Some(PathBuf::from("/nowhere/file"));
