@@ -1,3 +1,5 @@
+//! Answers bounded in bytes and time, and credentials, against a server on loopback.
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;

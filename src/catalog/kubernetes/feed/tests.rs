@@ -1,3 +1,5 @@
+//! What is asked and told, one answer of an API server after the other.
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::pin::pin;

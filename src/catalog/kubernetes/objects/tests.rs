@@ -1,3 +1,5 @@
+//! What of an object as the API server sends it is kept.
+
 use serde_json::value::RawValue;
 
 use super::*;
