@@ -26,6 +26,8 @@ REDIS_FAULTS := redis::clocks redis::cluster redis::faults redis::leases redis::
 # What every other server has to do that the README names.
 REDIS_CHAPTERS := redis::cluster redis::faults redis::leases redis::nodes redis::sentinel redis::sharing redis::versions \
 	store_model::random_histories_look_the_same_in_redis
+# Of a cluster, what takes long.
+CLUSTER_LONG := cluster::partitions::long_
 
 # What the long tests may cost.
 FUZZ_SECONDS   ?= 60
@@ -33,6 +35,8 @@ PROPTEST_CASES ?= 5000
 # Histories that a follower of Eureka's deltas must come out of with the full list; they are short.
 FOLD_CASES     ?= 100000
 PEER_MINUTES   ?= 5
+# Of the registries of `make cluster`; 0 0 0 are free ones.
+CLUSTER_PORTS  ?= 8081 8082 8083
 
 DOCKER       ?= docker
 DOCKER_FLAGS ?=
@@ -48,6 +52,9 @@ build: ## release build, binary in ./bin/a8registry (default)
 	@cp "$(TARGET_DIR)/release/a8registry" bin/a8registry.new && mv bin/a8registry.new bin/a8registry
 
 build.registry: build ## the same as build
+
+cluster: build ## build and start three registries that replicate, at ports 8081 to 8083 (CLUSTER_PORTS); Ctrl-C ends all
+	@sh deploy/cluster.sh bin/a8registry $(CLUSTER_PORTS)
 
 run: build ## build and start, instances kept in memory; flags in ARGS="..."
 	./bin/a8registry $(ARGS)
@@ -76,6 +83,8 @@ test: ## the short tests: units, the API, the store in Redis, the README's comma
 	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes API server, the image; make test.all runs them"
 
 test.all: test test.redis test.properties test.fuzz interop test.consul test.swarm test.kubernetes test.image ## all tests, the long ones too
+# Of a cluster, what takes long.
+CLUSTER_LONG := cluster::partitions::long_
 
 test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it; other servers
 	@sh tests/redis.sh "$(REDIS_DIR)"
@@ -89,6 +98,9 @@ test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests 
 		PATH="$${server%/redis-server}:$$PATH" cargo test --locked --test it -- $(REDIS_CHAPTERS) || exit 1; \
 	done
 	@sh tests/redis.sh left-out "$(REDIS_DIR)" versions
+
+test.cluster: ## members of a cluster as processes: killed, stopped, cut off; a rolling restart with 5 000 instances
+	A8_TEST_LONG=1 cargo test --locked --test it -- cluster::
 
 test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
 	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release

@@ -61,6 +61,8 @@ pub enum Route {
     Ready,
     /// Metrics.
     Metrics,
+    /// How the cluster stands.
+    Cluster,
     /// The description of this API.
     Swagger,
     /// All applications.
@@ -174,6 +176,7 @@ fn ops_routes(ops: Ops, observer: &Observer) -> Router {
         .route("/health/live", observer.on(Route::Live).get(ops::live).into())
         .route("/health/ready", observer.on(Route::Ready).get(ops::ready).into())
         .route("/metrics", observer.on(Route::Metrics).get(ops::metrics).into())
+        .route("/cluster", observer.on(Route::Cluster).get(ops::cluster).into())
         .route("/swagger", observer.on(Route::Swagger).get(ops::swagger).into())
         .with_state(ops)
 }
@@ -182,7 +185,7 @@ fn ops_routes(ops: Ops, observer: &Observer) -> Router {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Instances,
         Self::Instance,
         Self::Heartbeat,
@@ -195,6 +198,7 @@ impl Route {
         Self::Live,
         Self::Ready,
         Self::Metrics,
+        Self::Cluster,
         Self::Swagger,
         Self::EurekaApps,
         Self::EurekaDelta,
@@ -257,6 +261,7 @@ impl Route {
             Self::Live => ("/health/live", "GET, HEAD, OPTIONS"),
             Self::Ready => ("/health/ready", "GET, HEAD, OPTIONS"),
             Self::Metrics => ("/metrics", "GET, HEAD, OPTIONS"),
+            Self::Cluster => ("/cluster", "GET, HEAD, OPTIONS"),
             Self::Swagger => ("/swagger", "GET, HEAD, OPTIONS"),
             Self::EurekaApps => ("/eureka/v2/apps", "GET, HEAD, OPTIONS"),
             Self::EurekaDelta => ("/eureka/v2/apps/delta", "GET, HEAD, OPTIONS"),

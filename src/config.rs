@@ -6,6 +6,7 @@
 
 mod args;
 mod catalogs;
+mod cluster;
 mod duration;
 mod resolve;
 mod spelling;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::api::{ListRules, Proxies};
 use crate::auth::AuthConfig;
 use crate::catalog::CatalogsConfig;
+use crate::cluster::config::ClusterConfig;
 use crate::directory::LeaseRules;
 use crate::healthcheck::Probe;
 use crate::model::{Secret, TtlLimits};
@@ -101,6 +103,8 @@ pub struct TlsPaths {
 pub enum StoreConfig {
     /// In this process.
     Memory,
+    /// In this process and in those of a cluster, each of which has all.
+    Replicated(Box<ClusterConfig>),
     /// In Redis, shared with other registries.
     Redis(Box<RedisConfig>),
 }

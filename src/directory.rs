@@ -16,6 +16,7 @@ mod mirroring;
 mod overlay;
 mod preservation;
 mod rendition;
+mod replicating;
 mod roster;
 mod select;
 mod sheet;
@@ -51,6 +52,7 @@ pub use listing::{Encoding, Frames, Listing};
 pub use mirroring::{Applied, News, Tags};
 pub use overlay::Overlay;
 pub use preservation::{LeaseRules, Preservation};
+pub use replicating::Replica;
 pub use select::{Fields, Selector, Shown};
 pub use slots::{Due, Slot, Slots};
 

@@ -29,6 +29,7 @@
 //! | [`wire`] | the shapes we speak; a JSON key or an XML element goes here |
 //! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), renditions (the same for Eureka's readers), the change log, selection, self-preservation |
 //! | [`store`] | who may write what, capacity, leases that run out |
+//! | [`cluster`] | members that replicate in memory: the rules (pure), what connects them to the store, connections |
 //! | [`registry`] | the narrow waist that handlers call |
 //! | [`catalog`] | foreign systems that are followed: what differs in them is laid over a directory |
 //! | [`outbound`] | calls to other servers: their bounds, TLS, credentials |
@@ -72,6 +73,11 @@
 //! **Heartbeat with Redis.** `renewals.rs` waits three milliseconds for others; `scripts/renew.lua` begins the leases of all
 //! that came for a bucket, and each gets its own answer. `keeping.rs` ticks the buckets' clocks a few times a second, is
 //! told which leases are over and reaps them by `scripts/remove.lua`, whichever node comes first.
+//!
+//! **With replication.** `cluster/replicated.rs` writes to the store in memory and tells `cluster/replicator.rs` under
+//! one lock ([`cluster::replication`]); links ask that for frames. What comes from a member is done to the directories
+//! under the same lock (`directory/replicating.rs`) and passes by the registry. A heartbeat takes no lock: it sets a
+//! bit beside its lease (`directory/slots/tracking.rs`), which is collected ten times a second.
 //!
 //! **Heartbeat.** The same road, shorter: in `directory/slots.rs` one look-up and two atomic stores.
 //!

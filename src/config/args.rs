@@ -14,6 +14,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
 
 use super::ConfigError;
 use super::catalogs::CatalogArgs;
+use super::cluster::ClusterArgs;
 use super::spelling::{Setting, Settings, shortened, variable};
 use super::values::{self, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
 use crate::api::Cidr;
@@ -59,6 +60,8 @@ pub(super) struct Args {
     pub(super) eureka: EurekaArgs,
     #[command(flatten)]
     pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
     #[command(flatten)]

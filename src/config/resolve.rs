@@ -9,6 +9,7 @@ use super::args::{
     Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, PeerArgs, StoreArgs, TimeoutArgs,
 };
 use super::catalogs::catalogs_config;
+use super::cluster::{ClusterArgs, cluster_config};
 use super::spelling::Settings;
 use super::values::StoreName;
 use super::{
@@ -30,13 +31,13 @@ const STRONG_SECRET: usize = 32;
 
 /// The configuration that these values make.
 pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigError> {
-    let Args { listen, auth, leases, eureka, store, limits, timeouts, peers, catalogs, ops } = args;
+    let Args { listen, auth, leases, eureka, store, cluster, limits, timeouts, peers, catalogs, ops } = args;
     let mut warnings = Vec::new();
     let listen = listen_config(listen, settings)?;
     let auth = auth_config(auth, settings, &mut warnings)?;
     let ttl = ttl_limits(&leases, settings, &mut warnings)?;
     let capacity = capacity_config(&store, &mut warnings);
-    let store = store_config(store, settings, &mut warnings)?;
+    let store = store_config(store, cluster, &ttl, settings, &mut warnings)?;
     let catalogs = catalogs_config(catalogs, &peers.eureka_namespace, settings, &mut warnings)?;
     let peers = peers_config(peers, &eureka, settings, &mut warnings);
     let (ops, log) = ops_config(ops, &listen, settings)?;
@@ -231,15 +232,18 @@ fn capacity_config(args: &StoreArgs, warnings: &mut Vec<String>) -> CapacityConf
 
 fn store_config(
     args: StoreArgs,
+    cluster: ClusterArgs,
+    ttl: &TtlLimits,
     settings: &Settings,
     warnings: &mut Vec<String>,
 ) -> Result<StoreConfig, ConfigError> {
+    let cluster = cluster_config(cluster, args.store, ttl, settings, warnings)?;
     match args.store {
         StoreName::Memory => {
             for flag in settings.flags_with_prefix("store_") {
                 warnings.push(format!("{} has no effect without --store redis", settings.name(flag)));
             }
-            Ok(StoreConfig::Memory)
+            Ok(cluster.map_or(StoreConfig::Memory, |cluster| StoreConfig::Replicated(cluster.into())))
         }
         StoreName::Redis => Ok(StoreConfig::Redis(redis_config(args, settings, warnings)?.into())),
     }

@@ -4,6 +4,8 @@
 //! change that a reader could still ask for.
 //! Never: persists anything, or makes a namespace for a reader.
 
+mod replicating;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::future::ready;

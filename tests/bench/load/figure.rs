@@ -40,8 +40,15 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror, Self::Visibility, Self::Catalog];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Memory,
+        Self::Start,
+        Self::Binary,
+        Self::RedisBatch,
+        Self::Mirror,
+        Self::Visibility,
+        Self::Catalog,
+    ];
 
     /// As the command line calls it.
     pub(crate) const fn name(self) -> &'static str {

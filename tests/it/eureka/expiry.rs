@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::instance;
 use crate::support::eureka::{by_id, leased, start, with};
-use crate::support::redis::leaves_out;
+use crate::support::stores::leaves_out;
 use crate::support::{Daemon, Eureka, Peer, eventually};
 
 /// How long after its lease an instance may still be in a list.

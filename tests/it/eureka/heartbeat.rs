@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::support::eureka::{JSON, REPLICATION, inside, leased, next_millisecond, start, versioned, with};
-use crate::support::redis::leaves_out;
+use crate::support::stores::leaves_out;
 use crate::support::{Daemon, Eureka, eventually};
 
 /// A registry with `a` of `T` at version 1000.

@@ -70,29 +70,8 @@ pub(crate) fn faked_clock() -> Option<String> {
     library
 }
 
-/// Whether chapters that know nothing of stores are run on Redis: `A8_TEST_STORE` says so.
-fn is_asked_for() -> bool {
-    match std::env::var("A8_TEST_STORE").as_deref() {
-        Err(_) | Ok("" | "inmem") => false,
-        Ok("redis") => true,
-        Ok(other) => panic!("A8_TEST_STORE is {other}, want inmem or redis"),
-    }
-}
-
-/// Whether a test cannot be run because the store in Redis leaves out what it is about; if so, says so.
-pub(crate) fn leaves_out(what: &str) -> bool {
-    let leaves_out = is_asked_for();
-    if leaves_out {
-        let _ = writeln!(io::stderr(), "left out: {what}, which is for stores in memory");
-    }
-    leaves_out
-}
-
-/// Flags for a registry with a store in Redis that nobody else uses; none when it is not asked for.
-pub(crate) fn flags_of_shared() -> Option<String> {
-    if !is_asked_for() {
-        return None;
-    }
+/// Flags for a registry with a store in Redis that nobody else uses.
+pub(crate) fn flags_of_shared() -> String {
     let shared = SHARED.get_or_init(|| {
         let redis = Redis::start(&format!("--databases {DATABASES}")).expect("there is redis-server");
         let child = redis.child.as_ref().expect("it runs");
@@ -103,7 +82,7 @@ pub(crate) fn flags_of_shared() -> Option<String> {
     });
     let database = shared.databases.fetch_add(1, Ordering::Relaxed);
     assert!(database < DATABASES, "there are not enough databases");
-    Some(format!("--store redis --store_address redis://{}/{database}", shared.redis.address()))
+    format!("--store redis --store_address redis://{}/{database}", shared.redis.address())
 }
 
 /// A port of loopback that is free, outside of what the kernel gives to connections: a server that is down for a while
@@ -332,7 +311,11 @@ impl Cluster {
         let nodes: Option<Vec<_>> = (0..6)
             .map(|_| {
                 // Before version 7 the other port is always 10 000 further.
-                let bus = if Redis::major() < 7 { String::new() } else { format!("--cluster-port {}", free_port()) };
+                let bus = if Redis::major() < 7 {
+                    String::new()
+                } else {
+                    format!("--cluster-port {}", free_port())
+                };
                 Redis::start(&format!("--cluster-enabled yes --cluster-node-timeout 3000 {bus}"))
             })
             .collect();
