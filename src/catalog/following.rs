@@ -127,7 +127,7 @@ impl Following {
         let off = || CatalogError(format!("catalog {name} is off"));
         Ok(match name {
             CatalogName::Kubernetes => {
-                Follower::Kubernetes(Kubernetes::new(kubernetes.clone().ok_or_else(off)?, sink)?.into())
+                Follower::Kubernetes(Kubernetes::new(kubernetes.as_ref().ok_or_else(off)?, sink)?.into())
             }
             CatalogName::Eureka => {
                 Follower::Eureka(EurekaCatalog::new(eureka.clone().ok_or_else(off)?, sink)?.into())

@@ -90,8 +90,8 @@ impl Kubernetes {
     ///
     /// # Errors
     /// When what the operator said cannot be used: a file, the URL.
-    pub fn new(config: KubernetesConfig, sink: Sink) -> Result<Self, CatalogError> {
-        let server = ApiServer::new(&config, PATIENCE)?;
+    pub fn new(config: &KubernetesConfig, sink: Sink) -> Result<Self, CatalogError> {
+        let server = ApiServer::new(config, PATIENCE)?;
         let selection = Selection::new(Patterns::new(&config.namespaces), config.max_namespaces);
         let room = Room::new(sink.max_instances().saturating_mul(ROOM_EACH).max(ROOM_LEAST));
         Ok(Self { server, sink, selection, room })

@@ -578,3 +578,25 @@ fn healthcheck_asks_where_the_registry_listens() {
         "the port is 0, any free one, so healthcheck cannot know it; give --api_port or --ops_address a number",
     );
 }
+
+#[test]
+fn the_cluster_around_the_process_is_where_its_environment_says() {
+    use crate::catalog::config::KubernetesServer;
+    let server = |env: Env<'_>| config(&["--k8s_url", "in-cluster"], env).catalogs.kubernetes.unwrap().server;
+    for (host, port, want) in
+        [("10.96.0.1", "443", "https://10.96.0.1/"), ("fd00::1", "6443", "https://[fd00::1]:6443/")]
+    {
+        let env = [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
+        assert_eq!(server(&env), KubernetesServer::InCluster(want.parse().unwrap()));
+    }
+    let want = "--k8s_url is in-cluster, but the variables KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT do not \
+                say where; outside of a pod give a URL";
+    for env in [
+        &[][..],
+        &[("KUBERNETES_SERVICE_HOST", "10.96.0.1")],
+        &[("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("KUBERNETES_SERVICE_PORT", "https")],
+        &[("KUBERNETES_SERVICE_HOST", ""), ("KUBERNETES_SERVICE_PORT", "443")],
+    ] {
+        check_error(&["--k8s_url", "in-cluster"], env, want);
+    }
+}

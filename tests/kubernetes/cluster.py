@@ -134,7 +134,8 @@ class Cluster:
             return False
 
     def stop_server(self):
-        self.server.stop(30)
+        # It would wait a minute for watches to end.
+        self.server.stop(5)
 
     def restart_server(self):
         self.stop_server()

@@ -356,7 +356,7 @@ fn metadata_of(
         members.push(format!("{}:{}", quoted(key)?, quoted(value)?));
     }
     // Two braces, and a comma before each but the first.
-    let members = shortest(members, Metadata::AMALGAM8_MAX - 2, |member| member.len() + 1);
+    let members = shortest(members, Metadata::AMALGAM8_MAX - 1, |member| member.len() + 1);
     let cut = (members.len() < had).then(|| {
         let max = Metadata::AMALGAM8_MAX;
         format!("pod {pod:?}: {} of its {had} annotations, {max} bytes are shown", had - members.len())

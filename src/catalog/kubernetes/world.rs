@@ -5,6 +5,7 @@
 //! service, address and protocol they are of decides who has it, so that all registries agree.
 //! Never: waits, speaks, or changes what it was told.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::objects::{Address, Followed, Pod, Port, PortKind, Slice};
@@ -230,9 +231,9 @@ impl World {
             fresh.insert(name, candidates);
         }
         for name in rivals {
-            if !fresh.contains_key(&name) {
-                let candidates = self.candidates(&name, &mut differences.left_out);
-                fresh.insert(name, candidates);
+            if let Entry::Vacant(place) = fresh.entry(name) {
+                let candidates = self.candidates(place.key(), &mut differences.left_out);
+                place.insert(candidates);
             }
         }
         let mut gone = HashSet::new();

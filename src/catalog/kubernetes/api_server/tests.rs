@@ -1,3 +1,5 @@
+//! Answers bounded in bytes and time, and credentials, against a server on loopback.
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
@@ -47,6 +49,12 @@ async fn answering(said: &'static str, quiet: Duration) -> (Answering, thread::J
     (answering, server)
 }
 
+/// What was asked, when the connection has ended.
+async fn end(server: thread::JoinHandle<String>) -> String {
+    let ended = tokio::task::spawn_blocking(|| server.join()).await;
+    ended.expect("it is not cancelled").expect("it does not panic")
+}
+
 fn text(line: Result<Option<BytesMut>, Failure>) -> Result<Option<String>, Failure> {
     line.map(|line| line.map(|line| String::from_utf8(line.to_vec()).expect("text")))
 }
@@ -61,7 +69,7 @@ async fn lines_come_as_they_are_said_and_not_longer_than_they_may_be() {
     }
     assert_eq!(text(answering.line(8).await), Err(Failure::Silent));
     drop(answering);
-    let asked = server.join().expect("it does not panic");
+    let asked = end(server).await;
     assert!(asked.starts_with("GET /base/api/v1/pods?limit=1 HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains("\r\nauthorization: Bearer t0ken\r\n"), "{asked}");
 }
@@ -72,11 +80,11 @@ async fn a_line_beyond_the_bound_is_not_kept() {
     let (mut short, server) = answering(said, Duration::from_secs(20)).await;
     assert_eq!(text(short.line(11).await), Err(Failure::TooLong { max: 11 }));
     drop(short);
-    server.join().expect("it does not panic");
+    end(server).await;
     let (mut whole, server) = answering(said, Duration::from_secs(20)).await;
     assert_eq!(whole.all(12).await.expect("it fits"), "very\nlonger\n");
     drop(whole);
-    server.join().expect("it does not panic");
+    end(server).await;
 }
 
 #[tokio::test]
@@ -87,7 +95,7 @@ async fn what_stands_at_the_end_without_an_end_of_line_is_a_line() {
     assert_eq!(text(answering.line(99).await), Ok(Some("two".to_owned())));
     assert_eq!(text(answering.line(99).await), Ok(None));
     drop(answering);
-    server.join().expect("it does not panic");
+    end(server).await;
 }
 
 #[test]
@@ -105,7 +113,7 @@ fn tokens_are_shown_to_nobody_and_blanks_around_them_are_not_theirs() {
 async fn errors_of_the_setup_name_the_flag() {
     let url = "https://127.0.0.1:6443/";
     let check = |config: &KubernetesConfig, says: &str| {
-        let error = ApiServer::new(config, PATIENCE).err().expect(says).to_string();
+        let error = ApiServer::new(config, PATIENCE).expect_err(says).to_string();
         assert!(error.starts_with(says), "{error}");
     };
     let nowhere = Some(PathBuf::from("/nowhere/file"));

@@ -1,3 +1,5 @@
+//! What of an object as the API server sends it is kept.
+
 use serde_json::value::RawValue;
 
 use super::*;
@@ -6,8 +8,10 @@ fn raw(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).expect("JSON")
 }
 
+type Shown = (Vec<String>, Vec<(u16, PortKind)>);
+
 /// Addresses with a note on each, and ports, of an object of the namespace `shop`.
-fn shown(text: &str) -> Vec<(Vec<String>, Vec<(u16, PortKind)>)> {
+fn shown(text: &str) -> Vec<Shown> {
     let (slice, _) = Slice::read(&raw(text), "shop").expect("it can be read");
     let note = |address: &Address| {
         let end = if address.is_terminating { " ends" } else { "" };

@@ -1,3 +1,5 @@
+//! Which namespaces are looked up, followed and left, at which moment.
+
 use super::*;
 
 fn check_allowed(patterns: &[&str], name: &str, want: bool) {

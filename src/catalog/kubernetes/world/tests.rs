@@ -1,3 +1,5 @@
+//! Which instances a namespace makes, and what differs after each change.
+
 use serde_json::json;
 use serde_json::value::RawValue;
 
