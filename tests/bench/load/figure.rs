@@ -36,7 +36,8 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 5] = [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror];
 
     /// As the command line calls it.
     pub(crate) const fn name(self) -> &'static str {
