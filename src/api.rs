@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 pub use entrance::Entrance;
 pub use error::ApiError;
-pub use eureka::EurekaMetrics;
+pub use eureka::{EurekaMetrics, ListRules};
 pub use middleware::{Observe, Observer};
 pub use ops::{Detail, Ops};
 pub use origin::{BadCidr, Cidr, Proxies};
@@ -61,6 +61,8 @@ pub enum Route {
     Ready,
     /// Metrics.
     Metrics,
+    /// How the cluster stands.
+    Cluster,
     /// The description of this API.
     Swagger,
     /// All applications.
@@ -112,6 +114,8 @@ pub struct Limits {
     pub eureka_batch_items: usize,
     /// Most bytes of an instance's metadata as JSON, when it comes by the Eureka API.
     pub eureka_metadata: usize,
+    /// Which lists of the Eureka API are served.
+    pub eureka_lists: ListRules,
     /// Longest time that a body may take to come.
     pub body_deadline: Duration,
     /// Most long lists that are being sent at once.
@@ -130,6 +134,7 @@ struct Inner {
     full_lists: Arc<Semaphore>,
     begun: Instant,
     eureka: EurekaMetrics,
+    gate: eureka::Gate,
     replicas: OnceLock<Arc<dyn Replicas>>,
 }
 
@@ -171,6 +176,7 @@ fn ops_routes(ops: Ops, observer: &Observer) -> Router {
         .route("/health/live", observer.on(Route::Live).get(ops::live).into())
         .route("/health/ready", observer.on(Route::Ready).get(ops::ready).into())
         .route("/metrics", observer.on(Route::Metrics).get(ops::metrics).into())
+        .route("/cluster", observer.on(Route::Cluster).get(ops::cluster).into())
         .route("/swagger", observer.on(Route::Swagger).get(ops::swagger).into())
         .with_state(ops)
 }
@@ -179,7 +185,7 @@ fn ops_routes(ops: Ops, observer: &Observer) -> Router {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Instances,
         Self::Instance,
         Self::Heartbeat,
@@ -192,6 +198,7 @@ impl Route {
         Self::Live,
         Self::Ready,
         Self::Metrics,
+        Self::Cluster,
         Self::Swagger,
         Self::EurekaApps,
         Self::EurekaDelta,
@@ -254,6 +261,7 @@ impl Route {
             Self::Live => ("/health/live", "GET, HEAD, OPTIONS"),
             Self::Ready => ("/health/ready", "GET, HEAD, OPTIONS"),
             Self::Metrics => ("/metrics", "GET, HEAD, OPTIONS"),
+            Self::Cluster => ("/cluster", "GET, HEAD, OPTIONS"),
             Self::Swagger => ("/swagger", "GET, HEAD, OPTIONS"),
             Self::EurekaApps => ("/eureka/v2/apps", "GET, HEAD, OPTIONS"),
             Self::EurekaDelta => ("/eureka/v2/apps/delta", "GET, HEAD, OPTIONS"),
@@ -286,6 +294,7 @@ impl Default for Limits {
             eureka_batch_body: 8 * 1024 * 1024,
             eureka_batch_items: 10_000,
             eureka_metadata: 16 * 1024,
+            eureka_lists: ListRules::default(),
             body_deadline: Duration::from_secs(30),
             full_lists: 64,
         }
@@ -299,12 +308,14 @@ impl Api {
     #[must_use]
     pub fn new(registry: Registry, tenancy: Tenancy, limits: Limits) -> Self {
         let full_lists = Arc::new(Semaphore::new(limits.full_lists.min(Semaphore::MAX_PERMITS)));
+        let begun = Instant::now();
         Self(Arc::new(Inner {
             registry,
             tenancy,
             limits,
             full_lists,
-            begun: Instant::now(),
+            begun,
+            gate: eureka::Gate::new(begun),
             eureka: EurekaMetrics::default(),
             replicas: OnceLock::new(),
         }))
@@ -332,6 +343,15 @@ impl Api {
 
     fn replicas(&self) -> Vec<Replica> {
         self.0.replicas.get().map(|replicas| replicas.replicas()).unwrap_or_default()
+    }
+
+    /// Whether a peer had instances that were taken over from it.
+    fn has_taken_over(&self) -> bool {
+        self.0.replicas.get().is_some_and(|replicas| replicas.has_taken_over())
+    }
+
+    fn gate(&self) -> &eureka::Gate {
+        &self.0.gate
     }
 
     fn uptime(&self) -> Duration {

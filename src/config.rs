@@ -6,6 +6,7 @@
 
 mod args;
 mod catalogs;
+mod cluster;
 mod duration;
 mod resolve;
 mod spelling;
@@ -16,9 +17,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::api::Proxies;
+use crate::api::{ListRules, Proxies};
 use crate::auth::AuthConfig;
 use crate::catalog::CatalogsConfig;
+use crate::cluster::config::ClusterConfig;
 use crate::directory::LeaseRules;
 use crate::healthcheck::Probe;
 use crate::model::{Secret, TtlLimits};
@@ -101,6 +103,8 @@ pub struct TlsPaths {
 pub enum StoreConfig {
     /// In this process.
     Memory,
+    /// In this process and in those of a cluster, each of which has all.
+    Replicated(Box<ClusterConfig>),
     /// In Redis, shared with other registries.
     Redis(Box<RedisConfig>),
 }
@@ -135,6 +139,8 @@ pub struct Limits {
     pub full_lists: usize,
     /// Bytes of an instance's metadata as JSON, when it comes by the Eureka API.
     pub eureka_metadata: usize,
+    /// Which lists of the Eureka API are served.
+    pub eureka_lists: ListRules,
 }
 
 /// How long a connection may take for what; all above 0, but `drain`.

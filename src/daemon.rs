@@ -16,6 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
 use crate::auth::{Authentication, KeyReload};
 use crate::catalog::{CatalogMetrics, Catalogs, Following};
+use crate::cluster::replicated::ReplicatedStore;
+use crate::cluster::replication::Replication;
+use crate::cluster::replication::flushing::Flusher;
+use crate::cluster::{FLUSH_EVERY, Member, Mesh, View};
 use crate::config::{CapacityConfig, Config, Limits, ListenConfig, OpsConfig, StoreConfig, Timeouts};
 use crate::directory::{LeaseRules, LogLimits, Tags};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
@@ -35,7 +39,18 @@ use crate::telemetry::{
 #[derive(Debug)]
 enum StoreLoops {
     Memory(Reaper),
+    Replicated(Box<Replicating>),
     Redis(Box<RedisLoops>),
+}
+
+/// What a store needs to run that other members know too.
+#[derive(Debug)]
+struct Replicating {
+    mesh: Mesh,
+    flusher: Flusher,
+    reaper: Reaper,
+    view: Arc<View>,
+    replication: Arc<Replication>,
 }
 
 /// A registry with its ports bound, not yet serving.
@@ -102,6 +117,16 @@ impl Daemon {
                 let memory = Arc::new(memory);
                 (memory.clone(), StoreLoops::Memory(Reaper::new(memory, clock.clone())))
             }
+            StoreConfig::Replicated(config) => {
+                let member = Member::bind(*config).context("this registry cannot be in a cluster")?;
+                let limits = memory_config(&capacity, leases);
+                let memory = MemoryStore::tracking(limits, clock.clone(), store_metrics.clone());
+                let memory = Arc::new(memory);
+                let rules = member.settings(leases);
+                let replication = Replication::new(rules, memory.clone(), clock.clone());
+                let (store, loops) = replicated(member, memory, replication, &clock, &health);
+                (store, StoreLoops::Replicated(Box::new(loops)))
+            }
             StoreConfig::Redis(config) => {
                 let metrics = (store_metrics.clone(), redis_metrics.clone());
                 let tags = if catalogs.on().is_empty() { Tags::Shared } else { Tags::Own };
@@ -154,6 +179,10 @@ impl Daemon {
         if is_redis {
             redis_metrics.register(shown);
         }
+        if let StoreLoops::Replicated(loops) = &store_loops {
+            loops.replication.register_metrics(shown);
+            loops.view.register_metrics(shown);
+        }
         if let Some((catalogs, _)) = &following {
             shown.register_collector(Box::new(CatalogMetrics(catalogs.clone())));
         }
@@ -176,6 +205,9 @@ impl Daemon {
             api.show_replicas(peering.peers.clone());
         }
         let ops = Ops::new(health.clone(), metrics, detailed, detail);
+        if let StoreLoops::Replicated(loops) = &store_loops {
+            ops.show_cluster(loops.view.clone());
+        }
         Ok(Self {
             listener,
             ops_listener,
@@ -217,6 +249,11 @@ impl Daemon {
             StoreLoops::Memory(reaper) => {
                 tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
                 (true, None, None)
+            }
+            StoreLoops::Replicated(loops) => {
+                let answering = loops.mesh.answering();
+                let opened = spawn_replicating(&mut tasks, *loops);
+                (false, Some(answering), Some(opened))
             }
             StoreLoops::Redis(loops) => {
                 let RedisLoops { follower, coalescer, reaper, upkeep, tried, read } = *loops;
@@ -277,6 +314,37 @@ impl Daemon {
     }
 }
 
+/// A store that other members know too, with what it needs to run.
+fn replicated(
+    member: Member,
+    memory: Arc<MemoryStore>,
+    replication: Arc<Replication>,
+    clock: &Arc<Clock>,
+    health: &Arc<Health>,
+) -> (Arc<dyn Store>, Replicating) {
+    let (mesh, view) = member.meets(replication.clone(), health.clone());
+    let store = Arc::new(ReplicatedStore::new(memory.clone(), replication.clone()));
+    let reaper = Reaper::of_leases(memory, replication.clone(), clock.clone());
+    let flusher = Flusher::new(replication.clone(), FLUSH_EVERY);
+    (store, Replicating { mesh, flusher, reaper, view, replication })
+}
+
+/// Starts what a member of a cluster needs; answers with when it has caught up. It makes the process ready then if
+/// nothing else has to be waited for.
+fn spawn_replicating(tasks: &mut Tasks, replicating: Replicating) -> CancellationToken {
+    let Replicating { mesh, flusher, reaper, view: _, replication: _ } = replicating;
+    let (opened, left) = (mesh.opened(), mesh.left());
+    let leave = tasks.token(Phase::Announce);
+    tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
+    tasks.spawn(Phase::Upkeep, "cluster flusher", |shutdown| flusher.run(shutdown));
+    tasks.spawn(Phase::Flush, "cluster mesh", |shutdown| mesh.run(leave, shutdown));
+    tasks.spawn(Phase::Announce, "cluster farewell", |shutdown| async move {
+        shutdown.cancelled().await;
+        left.cancelled().await;
+    });
+    opened
+}
+
 /// Starts what peers need; it makes the process ready.
 fn spawn_peering(tasks: &mut Tasks, peering: Peering, read: Option<CancellationToken>) {
     let Peering { peers: _, links, announcements, first_sync } = peering;
@@ -315,12 +383,14 @@ fn api_limits(limits: &Limits, timeouts: &Timeouts) -> api::Limits {
         connections: _,
         full_lists,
         eureka_metadata,
+        eureka_lists,
     } = limits;
     api::Limits {
         body: *body_bytes,
         batch_body: *batch_bytes,
         batch_ids: *batch_ids,
         eureka_metadata: *eureka_metadata,
+        eureka_lists: *eureka_lists,
         body_deadline: timeouts.body,
         full_lists: *full_lists,
         ..api::Limits::default()

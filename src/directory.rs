@@ -16,8 +16,10 @@ mod mirroring;
 mod overlay;
 mod preservation;
 mod rendition;
+mod replicating;
 mod roster;
 mod select;
+mod sheet;
 mod slots;
 mod tree;
 mod writing;
@@ -50,6 +52,7 @@ pub use listing::{Encoding, Frames, Listing};
 pub use mirroring::{Applied, News, Tags};
 pub use overlay::Overlay;
 pub use preservation::{LeaseRules, Preservation};
+pub use replicating::Replica;
 pub use select::{Fields, Selector, Shown};
 pub use slots::{Due, Slot, Slots};
 
@@ -300,10 +303,7 @@ impl Directory {
 
     fn entry_of(&self, application: &str, id: &str) -> Option<Entry> {
         let now = self.clock.now();
-        let is_it = |entry: &Entry| {
-            let Instance { service, .. } = &*entry.instance;
-            service.as_str().eq_ignore_ascii_case(application) && entry.instance.id_in_application() == id
-        };
+        let is_it = |entry: &Entry| entry.is_known_as(application, id);
         let joined = InstanceId::of_application(application, id);
         let found = self.living(joined.as_str(), now).filter(is_it);
         found.or_else(|| self.living(id, now).filter(is_it))

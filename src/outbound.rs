@@ -264,6 +264,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_drips_is_not_waited_for_without_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let dripping = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut piece: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+            while tokio::io::AsyncWriteExt::write_all(&mut stream, piece).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                piece = b"x";
+            }
+        };
+        let request = Request::get(format!("http://{address}/")).body(Full::default()).expect("a request");
+        let bounds =
+            Bounds { quiet: Duration::from_secs(20), whole: Duration::from_millis(200), bytes: 1 << 20 };
+        let outbound = Outbound::new(Trust::Nobody);
+        tokio::select! {
+            reply = outbound.call(request, bounds) => assert_eq!(reply.err(), Some(CallError::TimedOut)),
+            () = dripping => panic!("it was hung up on before"),
+        }
+    }
+
+    #[tokio::test]
     async fn who_is_not_there_is_told_from_who_is_silent() {
         let outbound = Outbound::new(Trust::Nobody);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

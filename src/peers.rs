@@ -16,6 +16,7 @@ mod standing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderName, USER_AGENT};
@@ -85,6 +86,8 @@ pub struct Peers {
     health: Arc<Health>,
     counts: Counts,
     peers: Box<[Arc<Peer>]>,
+    /// Instances of a peer's list are here.
+    has_taken_over: AtomicBool,
 }
 
 /// One peer.
@@ -143,6 +146,7 @@ impl Peering {
             health: health.clone(),
             counts: Counts::default(),
             peers,
+            has_taken_over: AtomicBool::new(false),
         });
         peers.report();
         health.awaits(FirstSync::PART);
@@ -218,6 +222,10 @@ impl Replicas for Peers {
             is_available: peer.standing.is_up() == Some(true),
         };
         self.peers.iter().map(shown).collect()
+    }
+
+    fn has_taken_over(&self) -> bool {
+        self.has_taken_over.load(Ordering::Relaxed)
     }
 }
 

@@ -73,6 +73,17 @@ pub enum Beaten {
     PeerIsBehind(Arc<Instance>),
 }
 
+/// What becomes of an instance by a renewal.
+#[derive(Debug)]
+enum Verdict {
+    /// Its lease begins anew.
+    Renew(Beaten),
+    /// Nothing: it has no status.
+    Refuse,
+    /// An override comes into force, and its lease begins anew.
+    Override { id: InstanceId, status: Status, outcome: Beaten },
+}
+
 /// A lease that was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
@@ -82,6 +93,30 @@ pub struct Granted {
     pub ttl: std::time::Duration,
     /// Whether anything but the lease changed.
     pub changed: bool,
+}
+
+// === impl Beat ===
+
+impl Beat<'_> {
+    fn judge(&self, instance: &Arc<Instance>) -> Verdict {
+        if instance.status == Status::Unknown {
+            return Verdict::Refuse;
+        }
+        let heard = instance.hear(self.dirty_at, self.origin);
+        let theirs = self.overridden.filter(|status| {
+            heard == Heard::MustRegister && self.origin == Origin::Peer && *status != Status::Unknown
+        });
+        let wanted = theirs.or_else(|| instance.pending_override());
+        let outcome = match heard {
+            Heard::Renewed => Beaten::Renewed,
+            Heard::MustRegister => Beaten::MustRegister,
+            Heard::PeerIsBehind => Beaten::PeerIsBehind(instance.clone()),
+        };
+        match wanted.filter(|status| *status != instance.status) {
+            None => Verdict::Renew(outcome),
+            Some(status) => Verdict::Override { id: instance.id.clone(), status, outcome },
+        }
+    }
 }
 
 // === impl Registry ===
@@ -220,42 +255,25 @@ impl Registry {
     /// A renewal by the Eureka API (spec eureka section 1.8).
     #[must_use]
     pub fn beat(&self, namespace: &Namespace, beat: &Beat<'_>) -> Answer<Result<Beaten, StoreError>> {
-        let Beat { application, id, dirty_at, overridden, origin } = *beat;
-        let found = self.0.store.directory(namespace);
-        let found = found.and_then(|directory| directory.find_instance(application, id));
-        let Some(instance) = found.filter(|instance| instance.foreign.is_none()) else {
-            // Another registry may know it already.
-            let renewed = self.0.store.renew(namespace, InstanceId::of_application(application, id).as_str());
-            return match renewed {
-                Either::Left(answer) => Either::Left(ready(beaten(answer.into_inner(), Beaten::Renewed))),
-                Either::Right(answer) => {
-                    Either::Right(Box::pin(async { beaten(answer.await, Beaten::Renewed) }))
-                }
-            };
-        };
-        if instance.status == Status::Unknown {
-            return Either::Left(ready(Ok(Beaten::MustRegister)));
-        }
-        self.forward(namespace, origin, || Forwarded::Renew(instance.clone()));
-        let heard = instance.hear(dirty_at, origin);
-        let theirs = overridden.filter(|status| {
-            heard == Heard::MustRegister && origin == Origin::Peer && *status != Status::Unknown
-        });
-        let wanted = theirs.or_else(|| instance.pending_override());
-        let outcome = match heard {
-            Heard::Renewed => Beaten::Renewed,
-            Heard::MustRegister => Beaten::MustRegister,
-            Heard::PeerIsBehind => Beaten::PeerIsBehind(instance.clone()),
-        };
         let store = &self.0.store;
-        let id = instance.id.as_str();
-        match wanted.filter(|status| *status != instance.status) {
-            None => match store.renew(namespace, id) {
-                Either::Left(answer) => Either::Left(ready(beaten(answer.into_inner(), outcome))),
-                Either::Right(answer) => Either::Right(Box::pin(async { beaten(answer.await, outcome) })),
-            },
-            Some(status) => {
-                let update = store.update(namespace, id, Update::Override { status, dirty_at: None }, origin);
+        let (mut verdict, mut told) = (None, None);
+        let is_told = beat.origin == Origin::Client && self.forwards(namespace);
+        let answer = store.renew_if(namespace, (beat.application, beat.id), &mut |instance| {
+            if is_told && instance.status != Status::Unknown {
+                told = Some(instance.clone());
+            }
+            matches!(verdict.insert(beat.judge(instance)), Verdict::Renew(_))
+        });
+        if let Some(instance) = told {
+            self.forward(namespace, beat.origin, || Forwarded::Renew(instance));
+        }
+        match verdict {
+            None => answered(answer, Beaten::Renewed),
+            Some(Verdict::Renew(outcome)) => answered(answer, outcome),
+            Some(Verdict::Refuse) => Either::Left(ready(Ok(Beaten::MustRegister))),
+            Some(Verdict::Override { id, status, outcome }) => {
+                let update = Update::Override { status, dirty_at: None };
+                let update = store.update(namespace, id.as_str(), update, beat.origin);
                 Either::Right(Box::pin(async { beaten(update.await.map(drop), outcome) }))
             }
         }
@@ -304,6 +322,14 @@ impl Registry {
     #[must_use]
     pub fn census(&self, largest: usize) -> Census {
         self.0.store.census(largest)
+    }
+}
+
+/// What a renewal came to, as soon as the store has heard it.
+fn answered(answer: Answer<Result<(), StoreError>>, outcome: Beaten) -> Answer<Result<Beaten, StoreError>> {
+    match answer {
+        Either::Left(answer) => Either::Left(ready(beaten(answer.into_inner(), outcome))),
+        Either::Right(answer) => Either::Right(Box::pin(async { beaten(answer.await, outcome) })),
     }
 }
 

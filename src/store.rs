@@ -8,7 +8,7 @@ pub mod memory;
 pub mod redis;
 
 use std::fmt;
-use std::future::Ready;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use crate::directory::{Directory, Overlay};
-use crate::model::{CatalogName, Instance, Invalid, Namespace, Origin, Update};
+use crate::model::{CatalogName, Instance, InstanceId, Invalid, Namespace, Origin, Update};
 
 /// A store's answer: there at once (memory), or after a wait (another process). A store in memory
 /// allocates nothing to give it.
@@ -37,6 +37,24 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Begins the leases of these instances anew; one result for each, in order. One id costs no allocation.
     fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>>;
+
+    /// Begins the lease anew of the living instance that Eureka's readers know as `id` in this application, if
+    /// `judge` says so, which is called when readers see such an instance. Fails when there is none.
+    fn renew_if(
+        &self,
+        namespace: &Namespace,
+        (application, id): (&str, &str),
+        judge: &mut dyn FnMut(&Arc<Instance>) -> bool,
+    ) -> Answer<Result<(), StoreError>> {
+        let directory = self.directory(namespace);
+        let found = directory.and_then(|directory| directory.find_instance(application, id));
+        match found.filter(|instance| instance.foreign.is_none()) {
+            Some(instance) if judge(&instance) => self.renew(namespace, instance.id.as_str()),
+            Some(_) => Either::Left(ready(Ok(()))),
+            // What readers do not see yet may be there all the same.
+            None => self.renew(namespace, InstanceId::of_application(application, id).as_str()),
+        }
+    }
 
     /// [`Store::renew`] for many ids; the results stand in the order of the ids.
     fn renew_many(

@@ -7,6 +7,7 @@ mod go_duration;
 mod health;
 mod lines;
 mod logs;
+mod panel;
 mod process;
 mod requests;
 
@@ -14,5 +15,6 @@ pub use exposition::{Dialect, Exposition};
 pub use go_duration::GoDuration;
 pub use health::{Component, Health, Phase, Verdict};
 pub use logs::{DroppedLines, LogConfig, LogFormat, LogLevel, Logs};
+pub use panel::Panel;
 pub use process::{BUILD, Build, Memory, ProcessMetrics};
 pub use requests::RequestMetrics;

@@ -99,7 +99,7 @@ impl Entrance {
     }
 
     fn look_up(&self, mut request: Parts) -> State {
-        let observation = Observation::begin(&self.lookups, &mut request);
+        let observation = Observation::begin(&self.lookups, &request.method, &mut request.extensions);
         let response = self.instances(&request).unwrap_or_else(IntoResponse::into_response);
         State::Answered { response: Some(observation.end(response)) }
     }
@@ -112,7 +112,7 @@ impl Entrance {
     }
 
     fn renew(&self, mut request: Parts) -> State {
-        let observation = Observation::begin(&self.renewals, &mut request);
+        let observation = Observation::begin(&self.renewals, &request.method, &mut request.extensions);
         match self.renewal(&request) {
             Ok(Either::Left(answer)) => {
                 let response = observation.end(renewed(answer.into_inner()));
@@ -120,19 +120,6 @@ impl Entrance {
             }
             Ok(Either::Right(answer)) => State::Renewing { answer, observation: Some(observation) },
             Err(refusal) => State::Answered { response: Some(observation.end(refusal.into_response())) },
-        }
-    }
-
-    fn eureka<B>(&self, request: Request<B>, place: Place<'_>) -> State
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<axum::BoxError>,
-    {
-        let (mut request, body) = request.into_parts();
-        let observation = Observation::begin(self.eureka.observe(place), &mut request);
-        match self.eureka.answer(request, place, body) {
-            Road::Answered(response) => State::Answered { response: Some(observation.end(response)) },
-            Road::Answering(answer) => State::Answering { answer, observation: Some(observation) },
         }
     }
 
@@ -165,19 +152,36 @@ where
             Some(Short::Renewal { .. }) => (self.renew(request.into_parts().0), true),
             Some(Short::LookUp) => (self.look_up(request.into_parts().0), true),
             None => {
-                // Shares its text, so that the path is read once while the request moves on.
-                let uri = request.uri().clone();
-                match Place::of(uri.path()) {
-                    Some(place) => (self.eureka(request, place), true),
+                let (mut head, body) = request.into_parts();
+                match Place::of(head.uri.path()) {
+                    Some(place) => {
+                        let observe = self.eureka.observe(place);
+                        let observation = Observation::begin(observe, &head.method, &mut head.extensions);
+                        let at_once = self.eureka.at_once(&head, place);
+                        let road = at_once.unwrap_or_else(|| self.eureka.later(head, body));
+                        (State::on(road, observation), true)
+                    }
                     None => {
-                        let response = self.router.call(request.map(Body::new));
-                        (State::Routed { response }, uri.path().starts_with("/api/"))
+                        let is_tenants = head.uri.path().starts_with("/api/");
+                        let response = self.router.call(Request::from_parts(head, Body::new(body)));
+                        (State::Routed { response }, is_tenants)
                     }
                 }
             }
         };
         let warning = if is_read && is_tenants { self.warning() } else { None };
         Entering { state, warning }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn on(road: Road, observation: Observation) -> State {
+        match road {
+            Road::Answered(response) => State::Answered { response: Some(observation.end(response)) },
+            Road::Answering(answer) => State::Answering { answer, observation: Some(observation) },
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! Never: decides what is alive, encodes an instance, or shows a path as sent; a path can hold a token.
 
 mod batch;
+mod gate;
 mod leases;
 mod negotiation;
 mod path;
@@ -27,6 +28,8 @@ use super::tenant::Credentials;
 use super::{Api, ApiError, Observe, Observer, Route, dashboard, reply};
 use crate::directory::Wanted;
 use crate::model::Namespace;
+pub(super) use gate::Gate;
+pub use gate::ListRules;
 pub(super) use path::Place;
 use path::{Resource, Root};
 use refusal::Refusal;
@@ -82,17 +85,22 @@ impl Roads {
         self.observers.get(place.resource.route().number()).unwrap_or(&self.nowhere)
     }
 
-    /// Answers a request whose path leads to a place of the Eureka API.
-    pub(super) fn answer<B>(&self, request: Parts, place: Place<'_>, body: B) -> Road
+    /// The answer to a request that needs no future of its own: a heartbeat.
+    pub(super) fn at_once(&self, request: &Parts, place: Place<'_>) -> Option<Road> {
+        if request.method == Method::PUT
+            && let Resource::Instance(named) = place.resource
+        {
+            return Some(leases::beat(&self.api, request, place, named));
+        }
+        None
+    }
+
+    /// Answers any other request whose path leads to a place of the Eureka API.
+    pub(super) fn later<B>(&self, request: Parts, body: B) -> Road
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        if request.method == Method::PUT
-            && let Resource::Instance(named) = place.resource
-        {
-            return leases::beat(&self.api, &request, place, named);
-        }
         Road::Answering(Box::pin(answer(self.api.clone(), request, Body::new(body))))
     }
 }

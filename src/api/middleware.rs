@@ -246,9 +246,9 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for Answering<F> {
 
 impl Observation {
     /// Begins with the head of a request that does not come by a layer.
-    pub(super) fn begin(observe: &Observe, request: &mut Parts) -> Self {
-        let method = access_is_logged().then(|| request.method.clone());
-        Self::of(&observe.0, method, &mut request.extensions)
+    pub(super) fn begin(observe: &Observe, method: &Method, extensions: &mut Extensions) -> Self {
+        let method = access_is_logged().then(|| method.clone());
+        Self::of(&observe.0, method, extensions)
     }
 
     fn of(observed: &Arc<Observed>, method: Option<Method>, extensions: &mut Extensions) -> Self {

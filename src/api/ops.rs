@@ -4,7 +4,7 @@
 //! Never: a route that changes anything.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -14,9 +14,10 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::ApiError;
 use super::reply::{self, Wants};
-use crate::auth::bearer_token;
-use crate::telemetry::{Dialect, Exposition, Health, Verdict};
+use crate::auth::{AuthError, bearer_token};
+use crate::telemetry::{Dialect, Exposition, Health, Panel, Verdict};
 
 /// What these handlers work with; cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,9 +31,10 @@ struct Inner {
     health: Arc<Health>,
     metrics: Exposition,
     detailed: Exposition,
+    cluster: OnceLock<Arc<dyn Panel>>,
 }
 
-/// Who is shown metrics with names of namespaces.
+/// Who is shown metrics with names of namespaces, and the cluster.
 #[derive(Clone)]
 pub enum Detail {
     /// Everybody: there is no authentication, or this is the operators' own port.
@@ -77,6 +79,15 @@ pub async fn metrics(State(ops): State<Ops>, headers: HeaderMap, wants: Wants) -
     response
 }
 
+/// `GET /cluster`, for operators.
+pub async fn cluster(State(ops): State<Ops>, headers: HeaderMap, wants: Wants) -> Result<Response, ApiError> {
+    let Some(cluster) = ops.inner.cluster.get() else { return Err(ApiError::NoSuchPath) };
+    if !ops.detail.is_shown_to(&headers) {
+        return Err(ApiError::Auth(AuthError::MissingCredentials));
+    }
+    Ok(reply::whole(StatusCode::OK, cluster.shown().to_string().into(), wants.encoding))
+}
+
 /// `GET /swagger`
 pub async fn swagger(wants: Wants) -> Response {
     reply::whole(StatusCode::OK, Bytes::from_static(DESCRIPTION), wants.encoding)
@@ -94,7 +105,13 @@ impl Ops {
     /// Health and metrics of the process. `detailed` are the metrics that name namespaces.
     #[must_use]
     pub fn new(health: Arc<Health>, metrics: Exposition, detailed: Exposition, detail: Detail) -> Self {
-        Self { inner: Arc::new(Inner { health, metrics, detailed }), detail }
+        Self { inner: Arc::new(Inner { health, metrics, detailed, cluster: OnceLock::new() }), detail }
+    }
+
+    /// Has this shown as the cluster from now on; once.
+    pub fn show_cluster(&self, cluster: Arc<dyn Panel>) {
+        let is_first = self.inner.cluster.set(cluster).is_ok();
+        debug_assert!(is_first, "a registry is in one cluster");
     }
 
     /// The same for a port that only operators reach.

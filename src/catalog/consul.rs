@@ -48,6 +48,8 @@ struct Follower {
     /// Ends the looks under way, so that others have their turn.
     turn: CancellationToken,
     are_patient: bool,
+    /// Services that were ever new.
+    births: u64,
 }
 
 /// One service.
@@ -61,6 +63,15 @@ struct Service {
     ids: Vec<InstanceId>,
     /// Ends the look at it.
     ended: CancellationToken,
+    /// Tells it from one of the same name before.
+    born: u64,
+}
+
+/// A service that is to be looked at when its turn comes.
+#[derive(Debug, Clone)]
+struct Due {
+    service: Box<str>,
+    born: u64,
 }
 
 /// Services that are waited for at once; agents allow one client 200 connections by default.
@@ -124,6 +135,7 @@ impl Follower {
             is_filtered: false,
             turn: CancellationToken::new(),
             are_patient: false,
+            births: 0,
         }
     }
 
@@ -140,9 +152,9 @@ impl Follower {
         loop {
             self.take_turns(looks.len(), &due);
             while looks.len() < AT_ONCE
-                && let Some(name) = due.pop_front()
+                && let Some(next) = due.pop_front()
             {
-                if let Some(look) = self.look_at(name) {
+                if let Some(look) = self.look_at(next) {
                     looks.push(look.take(agent, &large));
                 }
             }
@@ -155,20 +167,23 @@ impl Follower {
                     Err(trouble) => return trouble,
                     Ok(Named { index, rest, services, is_filtered }) => {
                         self.tell_filtered(is_filtered);
-                        let begin = if are_named { Vec::new() } else { self.services.keys().cloned().collect() };
-                        due.extend(begin);
-                        are_named = true;
-                        due.extend(self.rename(services));
+                        if !are_named {
+                            due.extend(self.all_due());
+                            are_named = true;
+                        }
+                        for new in self.rename(services) {
+                            due.push_front(new);
+                        }
                         backoff.reset();
                         names.set(self::names(agent, index, rest, most(&self.sink)));
                     }
                 },
-                Some(Looked { service, outcome }) = looks.next(), if !looks.is_empty() => match outcome {
+                Some(Looked { of, outcome }) = looks.next(), if !looks.is_empty() => match outcome {
                     Outcome::Failed(trouble) => return trouble,
                     Outcome::Ended => {}
                     outcome => {
-                        self.take(&service, outcome);
-                        due.push_back(service);
+                        self.take(&of.service, outcome);
+                        due.push_back(of);
                     }
                 },
             }
@@ -176,7 +191,7 @@ impl Follower {
     }
 
     /// Ends the looks under way when others wait for their turn that nobody reckoned with.
-    fn take_turns(&mut self, under_way: usize, due: &VecDeque<Box<str>>) {
+    fn take_turns(&mut self, under_way: usize, due: &VecDeque<Due>) {
         let is_crowded = AT_ONCE < self.services.len();
         if is_crowded && self.are_patient && AT_ONCE < under_way + due.len() {
             std::mem::take(&mut self.turn).cancel();
@@ -184,8 +199,14 @@ impl Follower {
         self.are_patient = !is_crowded;
     }
 
-    fn look_at(&self, name: Box<str>) -> Option<Look> {
-        let Service { index, size, rest, ended, .. } = self.services.get(&name)?;
+    fn all_due(&self) -> impl Iterator<Item = Due> {
+        self.services.iter().map(|(name, service)| Due { service: name.clone(), born: service.born })
+    }
+
+    /// None when it is no more.
+    fn look_at(&self, due: Due) -> Option<Look> {
+        let service = self.services.get(&due.service).filter(|service| service.born == due.born)?;
+        let Service { index, size, rest, ended, .. } = service;
         let wait = match u32::try_from(self.services.len()) {
             Ok(count) if AT_ONCE < self.services.len() => {
                 (ROUND * u32::try_from(AT_ONCE).unwrap_or(1) / count).clamp(WAIT_MIN, WAIT)
@@ -194,7 +215,7 @@ impl Follower {
             Err(_) => ROUND,
         };
         Some(Look {
-            service: name,
+            of: due,
             index: *index,
             wait,
             size: *size,
@@ -206,7 +227,7 @@ impl Follower {
     }
 
     /// Takes over which services there are; answers with those that are new.
-    fn rename(&mut self, names: Vec<Box<str>>) -> Vec<Box<str>> {
+    fn rename(&mut self, names: Vec<Box<str>>) -> Vec<Due> {
         let mut before = std::mem::take(&mut self.services);
         let mut new = Vec::new();
         for name in names {
@@ -214,8 +235,9 @@ impl Follower {
                 continue;
             }
             let service = before.remove(&name).unwrap_or_else(|| {
-                new.push(name.clone());
-                Service::unseen()
+                self.births += 1;
+                new.push(Due { service: name.clone(), born: self.births });
+                Service::unseen(self.births)
             });
             self.services.insert(name, service);
         }
@@ -297,7 +319,7 @@ impl Follower {
 // === impl Service ===
 
 impl Service {
-    fn unseen() -> Self {
+    fn unseen(born: u64) -> Self {
         Self {
             index: Index::default(),
             size: Size::Usual,
@@ -305,6 +327,7 @@ impl Service {
             is_seen: false,
             ids: Vec::new(),
             ended: CancellationToken::new(),
+            born,
         }
     }
 

@@ -14,6 +14,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
 
 use super::ConfigError;
 use super::catalogs::CatalogArgs;
+use super::cluster::ClusterArgs;
 use super::spelling::{Setting, Settings, shortened, variable};
 use super::values::{self, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
 use crate::api::Cidr;
@@ -59,6 +60,8 @@ pub(super) struct Args {
     pub(super) eureka: EurekaArgs,
     #[command(flatten)]
     pub(super) store: StoreArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
     #[command(flatten)]
@@ -177,6 +180,30 @@ pub(super) struct EurekaArgs {
         require_equals = true
     )]
     pub(super) eureka_strict_expiry: bool,
+    /// Serve what changed lately by itself; false: every reader fetches whole lists (Netflix' disableDelta)
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "true",
+        value_parser = boolean,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub(super) eureka_delta: bool,
+    /// How long lists are refused after the start unless a peer had instances (Netflix' waitTimeInMsWhenSyncEmpty); 0: not
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
+    pub(super) eureka_empty_wait: Duration,
+    /// Most lists a second, full, delta or of an application, for all clients that do not name themselves as Eureka's
+    /// own; 0: any number
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = whole(0_u32, 1_000_000))]
+    pub(super) eureka_list_rate: u32,
+    /// The same for full lists alone
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = whole(0_u32, 1_000_000))]
+    pub(super) eureka_full_list_rate: u32,
+    /// How many lists may be asked for at once where a rate is set
+    #[arg(long, value_name = "NUMBER", default_value = "10", value_parser = whole(1_u32, 1_000_000))]
+    pub(super) eureka_list_burst: u32,
 }
 
 #[derive(Debug, clap::Args)]

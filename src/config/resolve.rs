@@ -3,18 +3,20 @@
 //! Never: reads text; that has happened.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use super::args::{
     Args, AuthArgs, EurekaArgs, LeaseArgs, LimitArgs, ListenArgs, OpsArgs, PeerArgs, StoreArgs, TimeoutArgs,
 };
 use super::catalogs::catalogs_config;
+use super::cluster::{ClusterArgs, cluster_config};
 use super::spelling::Settings;
 use super::values::StoreName;
 use super::{
     CapacityConfig, Config, ConfigError, Limits, ListenConfig, OpsConfig, StoreConfig, Timeouts, TlsPaths,
     reachable,
 };
-use crate::api::Proxies;
+use crate::api::{ListRules, Proxies};
 use crate::auth::{AuthConfig, JwtConfig, Mode};
 use crate::directory::LeaseRules;
 use crate::healthcheck::{Probe, Transport};
@@ -29,13 +31,13 @@ const STRONG_SECRET: usize = 32;
 
 /// The configuration that these values make.
 pub(super) fn config(args: Args, settings: &Settings) -> Result<Config, ConfigError> {
-    let Args { listen, auth, leases, eureka, store, limits, timeouts, peers, catalogs, ops } = args;
+    let Args { listen, auth, leases, eureka, store, cluster, limits, timeouts, peers, catalogs, ops } = args;
     let mut warnings = Vec::new();
     let listen = listen_config(listen, settings)?;
     let auth = auth_config(auth, settings, &mut warnings)?;
     let ttl = ttl_limits(&leases, settings, &mut warnings)?;
     let capacity = capacity_config(&store, &mut warnings);
-    let store = store_config(store, settings, &mut warnings)?;
+    let store = store_config(store, cluster, &ttl, settings, &mut warnings)?;
     let catalogs = catalogs_config(catalogs, &peers.eureka_namespace, settings, &mut warnings)?;
     let peers = peers_config(peers, &eureka, settings, &mut warnings);
     let (ops, log) = ops_config(ops, &listen, settings)?;
@@ -205,7 +207,7 @@ fn ttl_limits(
 
 fn lease_rules(args: &LeaseArgs, eureka: &EurekaArgs) -> LeaseRules {
     let LeaseArgs { default_ttl: _, min_ttl: _, max_ttl: _, out_of_service_max, self_preservation } = *args;
-    let EurekaArgs { eureka_strict_expiry, eureka_metadata_max: _ } = *eureka;
+    let EurekaArgs { eureka_strict_expiry, .. } = *eureka;
     LeaseRules {
         strict_eureka: eureka_strict_expiry,
         self_preservation,
@@ -230,15 +232,18 @@ fn capacity_config(args: &StoreArgs, warnings: &mut Vec<String>) -> CapacityConf
 
 fn store_config(
     args: StoreArgs,
+    cluster: ClusterArgs,
+    ttl: &TtlLimits,
     settings: &Settings,
     warnings: &mut Vec<String>,
 ) -> Result<StoreConfig, ConfigError> {
+    let cluster = cluster_config(cluster, args.store, ttl, settings, warnings)?;
     match args.store {
         StoreName::Memory => {
             for flag in settings.flags_with_prefix("store_") {
                 warnings.push(format!("{} has no effect without --store redis", settings.name(flag)));
             }
-            Ok(StoreConfig::Memory)
+            Ok(cluster.map_or(StoreConfig::Memory, |cluster| StoreConfig::Replicated(cluster.into())))
         }
         StoreName::Redis => Ok(StoreConfig::Redis(redis_config(args, settings, warnings)?.into())),
     }
@@ -293,6 +298,22 @@ fn limits_config(args: &LimitArgs, eureka: &EurekaArgs) -> Limits {
         max_connections,
         max_full_lists,
     } = *args;
+    let EurekaArgs {
+        eureka_metadata_max,
+        eureka_strict_expiry: _,
+        eureka_delta,
+        eureka_empty_wait,
+        eureka_list_rate,
+        eureka_full_list_rate,
+        eureka_list_burst,
+    } = *eureka;
+    let eureka_lists = ListRules {
+        serves_delta: eureka_delta,
+        empty_wait: eureka_empty_wait,
+        rate: NonZeroU32::new(eureka_list_rate),
+        full_rate: NonZeroU32::new(eureka_full_list_rate),
+        burst: NonZeroU32::new(eureka_list_burst).unwrap_or(NonZeroU32::MIN),
+    };
     Limits {
         header_bytes: max_header_bytes,
         body_bytes: max_body_bytes,
@@ -300,7 +321,8 @@ fn limits_config(args: &LimitArgs, eureka: &EurekaArgs) -> Limits {
         batch_ids: max_batch_ids,
         connections: max_connections,
         full_lists: max_full_lists,
-        eureka_metadata: eureka.eureka_metadata_max,
+        eureka_metadata: eureka_metadata_max,
+        eureka_lists,
     }
 }
 

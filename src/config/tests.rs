@@ -69,6 +69,7 @@ fn defaults() {
             connections: 10_000,
             full_lists: 64,
             eureka_metadata: 16_384,
+            eureka_lists: ListRules::default(),
         },
         timeouts: Timeouts {
             header: seconds(10),
@@ -401,14 +402,14 @@ fn what_is_odd_works_and_is_warned_of() {
     check(
         &[],
         &[
-            ("A8_REPLICATION", "true"),
+            ("A8_MONGO_ADDRESS", "true"),
             ("A8_REGISTRY_SERVICE_HOST", "10.0.0.1"),
             ("A8_REGISTRY_PORT_8080_TCP", "x"),
             ("A8_BUILD_DATE", "x"),
             ("A8_EMPTY", ""),
             ("PATH", "x"),
         ],
-        &["the variable \"A8_REPLICATION\" is none of this program's; it has no effect"],
+        &["the variable \"A8_MONGO_ADDRESS\" is none of this program's; it has no effect"],
     );
 }
 

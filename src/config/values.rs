@@ -10,6 +10,7 @@ use super::duration::{self, NoDuration};
 use crate::api::{BadCidr, Cidr};
 use crate::auth::Mode;
 use crate::catalog::config::SwarmEngine;
+use crate::cluster::config::{Advertised, DnsName, NoPlace, Place};
 use crate::model::{Namespace, Secret, ServiceName};
 use crate::outbound::{BaseUrl, NoBaseUrl};
 use crate::telemetry::{LogFormat, LogLevel};
@@ -185,6 +186,21 @@ pub(super) fn kubernetes_url(text: &str) -> Result<KubernetesUrl, Wanted> {
             .map(KubernetesUrl::At)
             .map_err(|NoBaseUrl| Wanted::new(format!("in-cluster, or {}", NoBaseUrl::WANTED))),
     }
+}
+
+/// Where a member of a cluster is.
+pub(super) fn place(text: &str) -> Result<Place, Wanted> {
+    text.parse().map_err(|NoPlace| Wanted::new(Place::WANTED))
+}
+
+/// By what the other members of a cluster reach this one.
+pub(super) fn advertised(text: &str) -> Result<Advertised, Wanted> {
+    text.parse().map_err(|NoPlace| Wanted::new(Advertised::WANTED))
+}
+
+/// A name whose addresses are the members of a cluster.
+pub(super) fn dns_name(text: &str) -> Result<DnsName, Wanted> {
+    text.parse().map_err(|NoPlace| Wanted::new(DnsName::WANTED))
 }
 
 /// Where a Docker engine is.

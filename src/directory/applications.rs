@@ -266,11 +266,11 @@ impl Assembly {
 
 impl Applications {
     pub(super) fn new(press: Press, parts: Vec<Part>, instances: usize) -> Self {
-        let is_unmade = |part: &&Part| matches!(part, Part::Chunk(chunk) if !press.has(chunk));
+        let is_unmade = |part: &&Part| matches!(part, Part::Chunk(chunk) if press.there(chunk).is_none());
         let is_known = parts.iter().filter(is_unmade).count() <= AT_ONCE_MAX;
         let about = parts.iter().map(|part| match part {
             Part::Text(text) => text.len(),
-            Part::Chunk(chunk) if is_known => press.rendition(chunk).text.len(),
+            Part::Chunk(chunk) if is_known => press.len(chunk),
             Part::Chunk(chunk) => chunk.bytes() * GROWTH,
         });
         let about = about.sum();
@@ -308,7 +308,7 @@ impl Applications {
         let is_short = len.is_some_and(|len| len <= ONE_FRAME_MAX);
         let whole = |code: fn(Vec<u8>) -> Bytes| {
             let mut text = Vec::with_capacity(about);
-            parts.iter().for_each(|part| text.extend_from_slice(&press.text(part)));
+            parts.iter().for_each(|part| text.extend_from_slice(&press.text_of(part)));
             code(text)
         };
         let zip = |text: Vec<u8>| super::gzip::gzip(&text);
@@ -336,10 +336,10 @@ impl Applications {
 // === impl Press ===
 
 impl Press {
-    fn text(&self, part: &Part) -> Bytes {
+    fn text_of(&self, part: &Part) -> Bytes {
         match part {
             Part::Text(text) => text.clone(),
-            Part::Chunk(chunk) => self.rendition(chunk).text.clone(),
+            Part::Chunk(chunk) => self.rendition(chunk).text(),
         }
     }
 }
@@ -353,18 +353,25 @@ impl Pages {
         self.left
     }
 
-    fn coded(&mut self, part: &Part) -> Bytes {
-        let text = self.press.text(part);
-        self.sent += u64::try_from(text.len()).unwrap_or_default();
-        let Some(member) = &mut self.gzip else { return text };
-        match part {
-            Part::Text(_) if text.len() < 1024 => member.stored(&text),
-            Part::Text(_) => member.deflated(&text),
+    /// The next frame; none when there is no part any more.
+    fn frame(&mut self) -> Option<Bytes> {
+        let Some(member) = &mut self.gzip else {
+            let parts = self.parts.as_slice();
+            let (frame, used) = (!parts.is_empty()).then(|| self.press.run(parts))?;
+            self.parts.by_ref().take(used).for_each(drop);
+            return Some(frame);
+        };
+        let part = self.parts.next()?;
+        let (frame, len) = match &part {
+            Part::Text(text) if text.len() < 1024 => (member.stored(text), text.len()),
+            Part::Text(text) => (member.deflated(text), text.len()),
             Part::Chunk(chunk) => match self.press.fragment(chunk) {
-                Some(fragment) => member.fragment(&fragment, false),
-                None => member.stored(&text),
+                Some(fragment) => (member.fragment(&fragment, false), self.press.len(chunk)),
+                None => (member.stored(&self.press.text(chunk)), self.press.len(chunk)),
             },
-        }
+        };
+        self.sent += u64::try_from(len).unwrap_or_default();
+        Some(frame)
     }
 }
 
@@ -377,8 +384,8 @@ impl Iterator for Pages {
                 self.next = Next::Part;
                 self.gzip.as_ref().map(Member::header)?
             }
-            Next::Part => match self.parts.next() {
-                Some(part) => self.coded(&part),
+            Next::Part => match self.frame() {
+                Some(frame) => frame,
                 None => {
                     self.next = if self.gzip.is_some() { Next::Trailer } else { Next::End };
                     return self.next();

@@ -162,6 +162,12 @@ impl Entry {
     fn is(&self, hash: u64, id: &str) -> bool {
         self.hash == hash && self.instance.id.as_str() == id
     }
+
+    /// Whether Eureka's readers know it as `id` in this application, its name in any letter case.
+    pub(super) fn is_known_as(&self, application: &str, id: &str) -> bool {
+        self.instance.service.as_str().eq_ignore_ascii_case(application)
+            && self.instance.id_in_application() == id
+    }
 }
 
 /// The table takes the low and the highest bits of a hash, so shards take others.

@@ -4,6 +4,7 @@
 //! encoded twice.
 //! Never: outlives its chunk's content.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,21 @@ use crate::wire::eureka::Format;
 /// The instances of a chunk in one format, with what stands between them.
 #[derive(Debug)]
 pub(super) struct Rendition {
-    pub(super) text: Bytes,
-    spans: Box<[Span]>,
+    /// Its text, and that of others beside it when they were written together.
+    pub(super) sheet: Bytes,
+    /// Where in the sheet that begins which stands between the chunk before and this one.
+    pub(super) lead: usize,
+    /// Where in the sheet its own text stands.
+    pub(super) place: Range<usize>,
+    /// From where its own text begins.
+    spans: Arc<[Span]>,
     /// As of when the times of renewals are.
-    made: Moment,
+    pub(super) made: Moment,
 }
 
 /// One instance in a rendition.
 #[derive(Debug, Clone, Copy)]
-struct Span {
+pub(super) struct Span {
     begin: u32,
     end: u32,
     /// Where the time of the last renewal stands; 0 when it does not.
@@ -63,70 +70,147 @@ const DIGITS: usize = 13;
 impl Press {
     /// The rendition of a chunk, its times new enough.
     pub(super) fn rendition(&self, chunk: &Chunk) -> Arc<Rendition> {
-        let kept = &self.kept(chunk).rendition;
         let now = self.clock.now();
-        let rendition = match kept.load_full() {
-            Some(there) if !self.format.shows_renewal() || now.since(there.made) <= KEEP => return there,
-            Some(old) => Arc::new(self.renewed(&old, chunk, now)),
-            None => Arc::new(self.encoded(chunk, now)),
-        };
-        kept.store(Some(rendition.clone()));
+        let there = self.there(chunk);
+        if let Some(there) = &there
+            && !self.is_old(there, now)
+        {
+            return there.clone();
+        }
+        let mut text = Vec::new();
+        let spans = self.write(&mut text, chunk, there.as_deref(), now);
+        text.shrink_to_fit();
+        let rendition = Rendition::alone(text, spans, now);
+        self.keep(chunk, rendition)
+    }
+
+    /// The rendition of a chunk as it was last made, however old; none when it never was.
+    pub(super) fn there(&self, chunk: &Chunk) -> Option<Arc<Rendition>> {
+        chunk.renditions.get()?.0[self.format.position()].rendition.load_full()
+    }
+
+    /// Whether the times in a rendition are too old.
+    pub(super) fn is_old(&self, rendition: &Rendition, now: Moment) -> bool {
+        self.format.shows_renewal() && KEEP < now.since(rendition.made)
+    }
+
+    pub(super) fn keep(&self, chunk: &Chunk, rendition: Rendition) -> Arc<Rendition> {
+        let rendition = Arc::new(rendition);
+        self.kept(chunk).rendition.store(Some(rendition.clone()));
         rendition
     }
 
-    /// Whether the chunk has been encoded before.
-    pub(super) fn has(&self, chunk: &Chunk) -> bool {
-        chunk.renditions.get().is_some_and(|kept| kept.0[self.format.position()].rendition.load().is_some())
+    /// Length of a chunk's text, which is encoded if it never was.
+    pub(super) fn len(&self, chunk: &Chunk) -> usize {
+        self.there(chunk).unwrap_or_else(|| self.rendition(chunk)).place.len()
     }
 
-    /// The rendition deflated; none while its line of chunks rests.
+    /// The text of a chunk, its times new enough. What is kept stays beside what it was written with.
+    pub(super) fn text(&self, chunk: &Chunk) -> Bytes {
+        let now = self.clock.now();
+        match self.there(chunk) {
+            Some(there) if self.is_old(&there, now) => {
+                let mut text = Vec::new();
+                self.write(&mut text, chunk, Some(&there), now);
+                text.into()
+            }
+            Some(there) => there.text(),
+            None => self.rendition(chunk).text(),
+        }
+    }
+
+    /// The text deflated; none while its line of chunks rests.
     pub(super) fn fragment(&self, chunk: &Chunk) -> Option<Arc<Fragment>> {
-        self.kept(chunk).fragment.get(self.clock.now(), || self.rendition(chunk).text.clone())
+        self.kept(chunk).fragment.get(self.clock.now(), || self.text(chunk))
+    }
+
+    /// Appends the text of a chunk with the times of now; tells where its instances stand.
+    pub(super) fn write(
+        &self,
+        to: &mut Vec<u8>,
+        chunk: &Chunk,
+        there: Option<&Rendition>,
+        now: Moment,
+    ) -> Arc<[Span]> {
+        match there {
+            Some(there) => self.renewed(to, there, chunk),
+            None => self.encoded(to, chunk, now),
+        }
     }
 
     fn kept<'a>(&self, chunk: &'a Chunk) -> &'a Kept {
         &chunk.renditions.get_or_init(Box::default).0[self.format.position()]
     }
 
-    fn encoded(&self, chunk: &Chunk, now: Moment) -> Rendition {
-        let mut text = Vec::with_capacity(chunk.bytes() * 4);
+    fn encoded(&self, to: &mut Vec<u8>, chunk: &Chunk, now: Moment) -> Arc<[Span]> {
+        let start = to.len();
+        to.reserve(chunk.bytes() * 4);
         let mut spans = Vec::with_capacity(chunk.rows().len());
         let mut before: Option<&Instance> = None;
         for (row, instance) in chunk.rows().iter().zip(chunk.roster.iter()) {
             if let Some(before) = before {
-                push_between(&mut text, self.format, before, instance);
+                push_between(to, self.format, before, instance);
             }
             let renewed = self.slots.renewed(row.slot).unwrap_or(now);
-            let begin = text.len();
+            let begin = offset(to.len() - start);
             let renewed = self.clock.time_of_day(renewed);
-            let renewal = self.format.push_instance(&mut text, instance, renewed, None);
-            let (begin, end, renewal) = (offset(begin), offset(text.len()), offset(renewal.unwrap_or(0)));
-            spans.push(Span { begin, end, renewal });
+            let renewal = self.format.push_instance(to, instance, renewed, None);
+            let renewal = offset(renewal.map_or(0, |at| at - start));
+            spans.push(Span { begin, end: offset(to.len() - start), renewal });
             before = Some(instance);
         }
-        text.shrink_to_fit();
-        Rendition { text: text.into(), spans: spans.into(), made: now }
+        spans.into()
     }
 
-    /// The same with the times of now. A row that belongs to another instance by now keeps its time.
-    fn renewed(&self, old: &Rendition, chunk: &Chunk, now: Moment) -> Rendition {
-        let mut text = old.text.to_vec();
+    /// A row that belongs to another instance by now keeps its time.
+    fn renewed(&self, to: &mut Vec<u8>, old: &Rendition, chunk: &Chunk) -> Arc<[Span]> {
+        let start = to.len();
+        to.extend_from_slice(old.bytes());
         for (span, row) in old.spans.iter().zip(chunk.rows()) {
             if let (at @ 1.., Some(renewed)) = (span.renewal, self.slots.renewed(row.slot)) {
-                write_time(&mut text, index(at), self.clock.time_of_day(renewed));
+                write_time(to, start + index(at), self.clock.time_of_day(renewed));
             }
         }
-        Rendition { text: text.into(), spans: old.spans.clone(), made: now }
+        old.spans.clone()
     }
 }
 
 // === impl Rendition ===
 
 impl Rendition {
+    fn alone(text: Vec<u8>, spans: Arc<[Span]>, made: Moment) -> Self {
+        Self { lead: 0, place: 0..text.len(), sheet: text.into(), spans, made }
+    }
+
+    /// One that stands in a sheet, behind what leads over to it.
+    pub(super) fn beside(
+        sheet: Bytes,
+        lead: usize,
+        place: Range<usize>,
+        spans: Arc<[Span]>,
+        made: Moment,
+    ) -> Self {
+        Self { sheet, lead, place, spans, made }
+    }
+
+    /// Whether it stands by itself.
+    pub(super) fn is_alone(&self) -> bool {
+        self.place.len() == self.sheet.len()
+    }
+
+    /// Its own text.
+    pub(super) fn text(&self) -> Bytes {
+        self.sheet.slice(self.place.clone())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.sheet.get(self.place.clone()).unwrap_or_default()
+    }
+
     /// The text of one instance.
     pub(super) fn instance(&self, row: usize) -> &[u8] {
         let place = self.spans.get(row).map_or(0..0, |span| index(span.begin)..index(span.end));
-        self.text.get(place).unwrap_or_default()
+        self.bytes().get(place).unwrap_or_default()
     }
 }
 

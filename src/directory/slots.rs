@@ -5,6 +5,8 @@
 //! and tells by its generation whether it still belongs to the instance it was read for.
 //! Never: locks a reader out, moves a row, or knows an id.
 
+mod tracking;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,12 +14,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::model::Moment;
+use tracking::Marks;
 
 /// The columns of all instances of a process.
 #[derive(Debug, Default)]
 pub struct Slots {
     pages: [OnceLock<Page>; PAGES],
     free: Mutex<Free>,
+    /// Whether it is marked which leases are renewed.
+    is_tracking: bool,
 }
 
 /// One row, as long as its generation lasts.
@@ -47,6 +52,7 @@ struct Page {
     /// By themselves, because they are walked along.
     deadlines: Box<[AtomicU32]>,
     rows: Box<[Row]>,
+    marks: Marks,
 }
 
 /// What is looked up row by row, side by side in memory.
@@ -101,6 +107,7 @@ impl Slots {
         }
         let (page, at) = self.page(slot.row);
         page.deadlines[at].store(NEVER, Ordering::Relaxed);
+        page.marks.clear(at);
         page.rows[at].generation.fetch_add(1, Ordering::Release);
         self.free.lock().rows.push(slot.row);
     }
@@ -126,6 +133,7 @@ impl Slots {
         if until != NEVER {
             page.deadlines[at].store(deadline(now, ttl), Ordering::Relaxed);
         }
+        page.marks.mark(at);
         true
     }
 
@@ -135,6 +143,8 @@ impl Slots {
             return false;
         }
         self.lease(slot, now, Some(ttl));
+        let (page, at) = self.page(slot.row);
+        page.marks.mark(at);
         true
     }
 
@@ -175,11 +185,16 @@ impl Slots {
         due
     }
 
+    fn new_page(&self, rows: usize) -> Page {
+        let marks = if self.is_tracking { Marks::new(rows) } else { Marks::default() };
+        Page { marks, ..Page::new(rows) }
+    }
+
     /// Page n begins at row `FIRST * (2^n - 1)`.
     fn page(&self, row: u32) -> (&Page, usize) {
         let nth = (row / FIRST + 1).ilog2();
         let at = row - FIRST * ((1 << nth) - 1);
-        (self.pages[index(nth)].get_or_init(|| Page::new(index(FIRST << nth))), index(at))
+        (self.pages[index(nth)].get_or_init(|| self.new_page(index(FIRST << nth))), index(at))
     }
 }
 
@@ -209,6 +224,7 @@ impl Page {
         Self {
             deadlines: (0..rows).map(|_| AtomicU32::new(NEVER)).collect(),
             rows: (0..rows).map(|_| Row::default()).collect(),
+            marks: Marks::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::chunk::Edit;
 use super::index::Entry;
 use super::slots::{Due, Slot};
 use super::{Cause, Change, Directory, Op, Placed, Refusal, Snapshot, Writer};
-use crate::model::{Action, Instance, Invalid, Moment, Origin, Status};
+use crate::model::{Action, Instance, InstanceId, Invalid, Moment, Origin, Status};
 use crate::wire::encoded::Encoded;
 
 /// One visible change, for the log and the counts.
@@ -122,6 +122,26 @@ impl Directory {
     /// Begins a lease anew; false when no living instance has this id.
     pub fn renew(&self, id: &str, now: Moment) -> bool {
         self.index.with(id, |entry| self.renew_slot(entry.slot, now, &entry.instance)).unwrap_or(false)
+    }
+
+    /// Begins the lease anew of the living instance that Eureka's readers know as `id` in this application, if
+    /// `judge` says so when it sees it; false when there is no such instance. One look-up does both.
+    pub fn renew_if(
+        &self,
+        (application, id): (&str, &str),
+        now: Moment,
+        judge: &mut dyn FnMut(&Arc<Instance>) -> bool,
+    ) -> bool {
+        let mut look = |entry: &Entry| {
+            // On a Netflix server one whose lease ran out can be renewed until it is removed.
+            let is_there = self.rules.strict_eureka || !self.is_gone(entry.slot, now);
+            is_there
+                && entry.is_own()
+                && entry.is_known_as(application, id)
+                && (!judge(&entry.instance) || self.renew_slot(entry.slot, now, &entry.instance))
+        };
+        let mut renewed = |key: &str| self.index.with(key, &mut look) == Some(true);
+        InstanceId::with_text_of_application(application, id, &mut renewed) || renewed(id)
     }
 
     /// Puts what `change` makes of the living instance with this id in its place, and begins its lease

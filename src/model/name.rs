@@ -109,6 +109,25 @@ impl InstanceId {
         Self(joined.into())
     }
 
+    /// Calls `with` with the text of [`InstanceId::of_application`], which is allocated only when it is long.
+    pub fn with_text_of_application<R>(application: &str, id: &str, with: impl FnOnce(&str) -> R) -> R {
+        const SHORT: usize = 128;
+        let mut short = [0; SHORT];
+        let (colon, len) = (application.len(), application.len() + 1 + id.len());
+        if let Some((name, rest)) = short.get_mut(..len).map(|text| text.split_at_mut(colon))
+            && let Some((separator, rest)) = rest.split_first_mut()
+        {
+            name.copy_from_slice(application.as_bytes());
+            name.make_ascii_uppercase();
+            *separator = b':';
+            rest.copy_from_slice(id.as_bytes());
+            if let Some(Ok(text)) = short.get(..len).map(str::from_utf8) {
+                return with(text);
+            }
+        }
+        with(Self::of_application(application, id).as_str())
+    }
+
     /// An id that somebody else made: a Eureka client, a catalog, a stored record.
     #[must_use]
     pub fn from_text(text: &str) -> Self {

@@ -6,6 +6,7 @@
 //! meanwhile, or ends before it is told to.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -124,6 +125,9 @@ impl FirstSync {
             if at % BATCH == BATCH - 1 {
                 tokio::task::yield_now().await;
             }
+        }
+        if registered != 0 {
+            self.peers.has_taken_over.store(true, Ordering::Relaxed);
         }
         let peer = &peer.name;
         tracing::info!(

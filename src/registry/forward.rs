@@ -21,6 +21,9 @@ pub trait Forward: Send + Sync + fmt::Debug {
 pub trait Replicas: Send + Sync + fmt::Debug {
     /// All of them, as they are now.
     fn replicas(&self) -> Vec<Replica>;
+
+    /// Whether one of them had instances when this server started, which are here now.
+    fn has_taken_over(&self) -> bool;
 }
 
 /// A server that writes are sent on to.

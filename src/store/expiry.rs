@@ -2,6 +2,7 @@
 //!
 //! Never: ends before it is told to, or expires what only its own standstill made late.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,27 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::MemoryStore;
-use crate::model::Clock;
+use crate::directory::Due;
+use crate::model::{Clock, Instance, Moment, Namespace};
 
 /// Removes expired instances from a [`MemoryStore`] and keeps its clock going.
 #[derive(Debug)]
 pub struct Reaper {
     store: Arc<MemoryStore>,
+    leases: Arc<dyn Leases>,
     clock: Arc<Clock>,
+}
+
+/// Who decides which leases have run out.
+pub trait Leases: Send + Sync + fmt::Debug {
+    /// Called each time before anything else.
+    fn watch(&self, now: Moment);
+
+    /// All leases that have run out by now, those of one namespace side by side.
+    fn due(&self, now: Moment) -> Vec<Due>;
+
+    /// Removes the instances of these leases, unless they were renewed meanwhile; tells of each that is gone.
+    fn expire(&self, due: &[Due], now: Moment, tell: &mut dyn FnMut(&Namespace, &Instance));
 }
 
 /// How often it looks: an instance is gone at most this and a tenth of a second after its lease.
@@ -35,7 +50,13 @@ impl Reaper {
     /// The reaper of a store.
     #[must_use]
     pub fn new(store: Arc<MemoryStore>, clock: Arc<Clock>) -> Self {
-        Self { store, clock }
+        Self { leases: store.clone(), store, clock }
+    }
+
+    /// The reaper of a store whose leases somebody else decides about.
+    #[must_use]
+    pub fn of_leases(store: Arc<MemoryStore>, leases: Arc<dyn Leases>, clock: Arc<Clock>) -> Self {
+        Self { store, leases, clock }
     }
 
     /// Looks until told to stop. Nothing it does can fail, so it never ends early.
@@ -52,6 +73,7 @@ impl Reaper {
                 );
             }
             let now = self.clock.now();
+            self.leases.watch(now);
             let is_minute = minute <= now;
             if is_minute {
                 minute = now.plus(MINUTE);
@@ -70,8 +92,8 @@ impl Reaper {
         let mut gone = 0_usize;
         // A Netflix server removes at most so many of a hundred in one run, so its run is not divided.
         let batch = if self.store.is_strict_eureka() { usize::MAX } else { BATCH };
-        for due in self.store.due(now).chunks(batch) {
-            self.store.expire(due, now, |namespace, instance| {
+        for due in self.leases.due(now).chunks(batch) {
+            self.leases.expire(due, now, &mut |namespace, instance| {
                 gone += 1;
                 if gone <= NAMED {
                     tracing::info!(
@@ -85,5 +107,19 @@ impl Reaper {
         if NAMED < gone {
             tracing::info!(instances = gone, "{gone} instances expired at once; the first {NAMED} are named");
         }
+    }
+}
+
+// === impl MemoryStore ===
+
+impl Leases for MemoryStore {
+    fn watch(&self, _now: Moment) {}
+
+    fn due(&self, now: Moment) -> Vec<Due> {
+        Self::due(self, now)
+    }
+
+    fn expire(&self, due: &[Due], now: Moment, tell: &mut dyn FnMut(&Namespace, &Instance)) {
+        Self::expire(self, due, now, tell);
     }
 }

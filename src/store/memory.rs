@@ -4,6 +4,8 @@
 //! change that a reader could still ask for.
 //! Never: persists anything, or makes a namespace for a reader.
 
+mod replicating;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::future::ready;
@@ -306,6 +308,31 @@ impl Store for MemoryStore {
 
     fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>> {
         Either::Left(ready(self.renew_now(namespace, id)))
+    }
+
+    fn renew_if(
+        &self,
+        namespace: &Namespace,
+        named: (&str, &str),
+        judge: &mut dyn FnMut(&Arc<Instance>) -> bool,
+    ) -> Answer<Result<(), StoreError>> {
+        let mut renews = false;
+        let mut judge = |instance: &Arc<Instance>| {
+            renews = judge(instance);
+            renews
+        };
+        let now = self.clock.now();
+        let shard = self.shard(namespace).read();
+        let tenant = shard.get(namespace);
+        let is_there = tenant.is_some_and(|tenant| tenant.directory.renew_if(named, now, &mut judge));
+        drop(shard);
+        Either::Left(ready(match is_there {
+            true => {
+                self.metrics.renewals.inc_by(u64::from(renews));
+                Ok(())
+            }
+            false => Err(self.metrics.refused(StoreError::NoSuchInstance)),
+        }))
     }
 
     fn renew_many(

@@ -94,6 +94,8 @@ struct Shared {
     scripts: Scripts,
     mirror: Mirror,
     renewals: Renewals,
+    /// What this node's announcements are known by.
+    author: u64,
     /// Who renewed here and was not announced yet, by bucket.
     renewed: [Mutex<Renewed>; BUCKETS],
     /// Told when Redis was found without what it had.
@@ -142,6 +144,7 @@ impl RedisStore {
             scripts: Scripts::default(),
             mirror: Mirror::new(clock.clone(), limits.change_log, limits.leases, limits.tags),
             renewals: Renewals::default(),
+            author: random(),
             renewed: std::array::from_fn(|_| Mutex::default()),
             emptied: Notify::new(),
             empty: Mutex::default(),

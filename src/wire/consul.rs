@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::ControlFlow;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::lenient::{self, Unreadable};
@@ -88,8 +89,11 @@ pub fn read_names(body: &[u8], take: impl FnMut(&str)) -> Result<(), Unreadable>
 /// Hands over all instances of a service; one that cannot be read does not take the others with it.
 ///
 /// # Errors
-/// When it is no list; some may have been handed over by then.
-pub fn read_entries(body: &[u8], take: impl FnMut(Result<Entry<'_>, Unreadable>)) -> Result<(), Unreadable> {
+/// When it is no list, or the taker breaks off; some may have been handed over by then.
+pub fn read_entries(
+    body: &[u8],
+    take: impl FnMut(Result<Entry<'_>, Unreadable>) -> ControlFlow<()>,
+) -> Result<(), Unreadable> {
     lenient::read_by(body, Entries(take))
 }
 
@@ -120,7 +124,7 @@ impl<'de, F: FnMut(&str)> Visitor<'de> for Names<F> {
     }
 }
 
-impl<'de, F: FnMut(Result<Entry<'_>, Unreadable>)> DeserializeSeed<'de> for Entries<F> {
+impl<'de, F: FnMut(Result<Entry<'_>, Unreadable>) -> ControlFlow<()>> DeserializeSeed<'de> for Entries<F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -128,7 +132,7 @@ impl<'de, F: FnMut(Result<Entry<'_>, Unreadable>)> DeserializeSeed<'de> for Entr
     }
 }
 
-impl<'de, F: FnMut(Result<Entry<'_>, Unreadable>)> Visitor<'de> for Entries<F> {
+impl<'de, F: FnMut(Result<Entry<'_>, Unreadable>) -> ControlFlow<()>> Visitor<'de> for Entries<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +142,9 @@ impl<'de, F: FnMut(Result<Entry<'_>, Unreadable>)> Visitor<'de> for Entries<F> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         while let Some(entry) = list.next_element::<&'de RawValue>()? {
             let read = serde_json::from_str(entry.get()).map_err(|error| lenient::not_json(&error));
-            (self.0)(read);
+            if (self.0)(read).is_break() {
+                return Err(A::Error::custom("its instances were enough"));
+            }
         }
         Ok(())
     }
@@ -150,6 +156,10 @@ mod tests {
 
     #[test]
     fn names_are_the_keys_of_an_object() {
+        let mut names = Vec::new();
+        let recorded = include_str!("../../tests/fixtures/catalogs/consul-services.json");
+        read_names(recorded.as_bytes(), |name| names.push(name.to_owned())).expect("names");
+        assert_eq!(names, ["consul", "web", "web-sidecar-proxy"]);
         let mut names = Vec::new();
         let body = br#"{"consul": [], "web": ["v1", "http"], "w\u0065b2": null}"#;
         read_names(body, |name| names.push(name.to_owned())).expect("names");
@@ -164,12 +174,15 @@ mod tests {
         let body = r#"[{"Node":{"Node":"n","Address":"a"},"Service":{"ID":"i","Service":"s","Tags":null,"Port":80}},
             5, {"Node":{}}, {"Node":{"Node":"n","Address":"a"},"Service":{"ID":"j","Service":"s","Port":"x"}}]"#;
         let mut read = Vec::new();
-        read_entries(body.as_bytes(), |entry| read.push(entry.map(|it| it.service.id.into_owned()).ok()))
-            .expect("a list");
+        read_entries(body.as_bytes(), |entry| {
+            read.push(entry.map(|it| it.service.id.into_owned()).ok());
+            ControlFlow::Continue(())
+        })
+        .expect("a list");
         assert_eq!(read, [Some("i".to_owned()), None, None, None]);
         let deep = "[".repeat(100_000);
         for bad in ["", "{}", "null", "[{}", &deep] {
-            assert!(read_entries(bad.as_bytes(), |_| ()).is_err(), "{bad:.20}");
+            assert!(read_entries(bad.as_bytes(), |_| ControlFlow::Continue(())).is_err(), "{bad:.20}");
         }
     }
 }

@@ -170,9 +170,25 @@ impl Record {
         }
     }
 
+    /// Whether a newer build has said more about the instance than this one understands.
+    #[must_use]
+    pub fn has_unknown(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
     /// Writes the record.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
+        Self::json_of(&self.instance, &self.unknown)
+    }
+
+    /// Writes the record of an instance that nobody has recorded before.
+    #[must_use]
+    pub fn json_of_new(instance: &Instance) -> Vec<u8> {
+        Self::json_of(instance, &BTreeMap::new())
+    }
+
+    fn json_of(instance: &Instance, unknown: &BTreeMap<String, Value>) -> Vec<u8> {
         let Instance {
             id,
             service,
@@ -190,7 +206,7 @@ impl Record {
             document,
             // What a catalog has is never kept.
             foreign: _,
-        } = &self.instance;
+        } = instance;
         let other_than_registered = |time: &Timestamp| (time != registered_at).then(|| time.as_millis());
         let record = Version1 {
             v: VERSION,
@@ -211,7 +227,7 @@ impl Record {
                 Action::Modified => Some(MODIFIED.into()),
             },
             eureka: document.as_deref().map(Document1::from),
-            unknown: self.unknown.clone(),
+            unknown: unknown.clone(),
         };
         serde_json::to_vec(&record).expect("texts, numbers and JSON are always written")
     }

@@ -10,6 +10,11 @@
 mod bare;
 #[path = "load/case.rs"]
 mod case;
+#[path = "load/catalog.rs"]
+mod catalog;
+#[path = "../it/support/kubernetes.rs"]
+#[expect(dead_code, reason = "the chapters of the tests use more of it")]
+mod cluster;
 #[path = "load/eureka.rs"]
 mod eureka;
 #[path = "load/figure.rs"]

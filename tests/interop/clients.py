@@ -8,7 +8,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from programs import CACHE, HERE, JAVA, Failed, Process, call, maven, npm, pip, until
+from programs import CACHE, HERE, JAVA, Failed, Process, call, go, maven, npm, pip, until
 from proxy import Proxy
 
 APP, VIP = "interop-app", "interop-vip"
@@ -24,6 +24,7 @@ class Client:
     deltas = True         # reads by deltas
     ribbon = False        # has a Ribbon load balancer on top
     ignores_added = False  # by deltas it never learns of a new registration of an instance that it has
+    asks_first = False    # reads its instance before it registers it
     user = None           # credentials in the URL, "name:password"
 
     def build(self):
@@ -95,6 +96,20 @@ class Node(Client):
                 f"delta={'true' if self.deltas else 'false'}"]
 
 
+class Go(Client):
+    overrides = deltas = False
+    asks_first = True
+
+    def __init__(self, xml):
+        self.xml = xml
+
+    def build(self):
+        self.at = go("go")
+
+    def command(self, url, id_, host, port):
+        return [f"{self.at}/program", *self.given(url, id_, host, port), f"xml={'true' if self.xml else 'false'}"]
+
+
 CLIENTS = {
     "java-eureka1": Netflix("java-eureka1", True),
     "java-eureka2": Netflix("java-eureka2", False),
@@ -105,6 +120,8 @@ CLIENTS = {
     "python": Python(),
     "node": Node(True),
     "node-full": Node(False),
+    "go": Go(False),
+    "go-xml": Go(True),
 }
 
 
@@ -114,6 +131,7 @@ PAIRS = {
     "java-seen-by-python": ("java-eureka2", "python"),
     "python-seen-by-spring": ("python", "spring"),
     "spring-seen-by-node": ("spring", "node"),
+    "go-seen-by-java": ("go-xml", "java-eureka1"),
 }
 
 
@@ -399,7 +417,9 @@ class Course:
             for one in member.proxy.log():
                 beat = one.method == "PUT" and "/status" not in one.path
                 away = one.status == 503 and self.away[0] <= one.at <= self.away[1]
-                check(one.status < 400 or beat and one.status == 404 or away, f"{one.method} {one.path}: {one.status}")
+                asks = member.client.asks_first and one.method == "GET" and one.path.endswith(member.id)
+                check(one.status < 400 or (beat or asks) and one.status == 404 or away,
+                      f"{one.method} {one.path}: {one.status}")
                 if member.client.user:
                     wanted = "Basic " + base64.b64encode(member.client.user.encode()).decode()
                     check(one.headers.get("authorization") == wanted, f"{one.path} came without credentials")

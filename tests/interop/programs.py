@@ -221,6 +221,12 @@ def npm(name):
                   ("the npm registry", "https://registry.npmjs.org/"), directory=CACHE / name)
 
 
+def go(name):
+    _tool("go")
+    return _build(name, name, ["go", "build", "-o", str(CACHE / name / "program"), "."],
+                  ("the Go module proxy", "https://proxy.golang.org/"))
+
+
 # --- servers
 
 def call(port, method, path, headers=None, body=None, seconds=10):

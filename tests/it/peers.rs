@@ -146,7 +146,7 @@ fn a_peer_is_sent_what_it_can_read() {
     let info = &registered["instanceInfo"];
     assert_eq!((&info["instanceId"], &info["hostName"]), (&json!(id), &json!("10.1.2.3")));
     assert!(info["leaseInfo"]["durationInSecs"].is_u64(), "{info}");
-    assert_eq!(daemon.metric(&sample("a8_peer_items_total", &peer, ",result=\"sent\"")), 4.0);
+    daemon.until_metric(&sample("a8_peer_items_total", &peer, ",result=\"sent\""), 4.0);
     assert_eq!(daemon.metric(&sample("a8_peer_up", &peer, "")), 1.0);
 }
 
@@ -322,9 +322,10 @@ fn the_list_of_a_peer_is_taken_over_at_the_start() {
         let is_early = asked.line == LIST && lists.fetch_add(1, Ordering::Relaxed) < 2;
         if is_early { (403, None) } else { well(asked, &list, taken) }
     });
-    let daemon = peered(&peer, "");
+    let daemon = peered(&peer, "--eureka_empty_wait 1h");
     let client = daemon.client();
     until_ready(&client);
+    assert_eq!(client.get("/eureka/v2/apps").status, 200, "there is something to show");
     for (id, status) in [
         ("up", "UP"),
         ("down", "DOWN"),

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use a8registry::cluster::replication::flushing::Flusher;
 use a8registry::directory::{
     Delta, Directory, Encoding, LeaseRules, LogLimits, Op, Selector, Shown, Tag, Tags,
 };
@@ -23,7 +24,8 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::redis::{RedisServer, has_redis};
+use crate::support::Redis;
+use crate::support::members::{FLUSH, Member, connect, pump};
 
 const CAPACITY: usize = 300;
 const NAMESPACES_MAX: usize = 2;
@@ -396,8 +398,18 @@ fn read(directory: &Directory, selector: &Selector) -> BTreeMap<String, Value> {
 
 #[test]
 fn random_histories_look_the_same_in_the_store_and_in_a_naive_model() {
+    on_random_histories(false);
+}
+
+#[test]
+fn random_histories_look_the_same_at_a_member_that_another_one_follows() {
+    on_random_histories(true);
+}
+
+fn on_random_histories(replicates: bool) {
     // Proptest's own variable asks for more; its own default would take minutes.
-    let cases = std::env::var("PROPTEST_CASES").map_or(150, |_| Config::default().cases);
+    let few = if replicates { 50 } else { 150 };
+    let cases = std::env::var("PROPTEST_CASES").map_or(few, |_| Config::default().cases);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     runner
         .run(&steps(), |steps| {
@@ -406,7 +418,7 @@ fn random_histories_look_the_same_in_the_store_and_in_a_naive_model() {
                 .start_paused(true)
                 .build()
                 .expect("a runtime");
-            runtime.block_on(play(&steps));
+            runtime.block_on(play(&steps, replicates));
             Ok(())
         })
         .expect("every history agrees");
@@ -415,15 +427,12 @@ fn random_histories_look_the_same_in_the_store_and_in_a_naive_model() {
 /// The same where leases run on another process' clock: no time passes, and no lease ends.
 #[test]
 fn random_histories_look_the_same_in_redis_and_in_a_naive_model() {
-    if !has_redis() {
-        return;
-    }
-    let redis = RedisServer::start();
+    let Some(redis) = Redis::start("") else { return };
     let cases = std::env::var("PROPTEST_CASES").map_or(20, |_| Config::default().cases);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     runner
         .run(&steps(), |steps| {
-            let () = redis.run("FLUSHALL");
+            redis.ask("FLUSHALL");
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             runtime.expect("a runtime").block_on(play_in_redis(&redis, steps));
             Ok(())
@@ -431,7 +440,7 @@ fn random_histories_look_the_same_in_redis_and_in_a_naive_model() {
         .expect("every history agrees");
 }
 
-async fn play_in_redis(redis: &RedisServer, steps: Vec<Step>) {
+async fn play_in_redis(redis: &Redis, steps: Vec<Step>) {
     let config = RedisConfig {
         address: redis.address().parse().expect("an address"),
         user: None,
@@ -479,17 +488,24 @@ async fn play_in_redis(redis: &RedisServer, steps: Vec<Step>) {
     }
 }
 
-async fn play(steps: &[Step]) {
-    let clock = Arc::new(Clock::default());
+/// With `replicates`, the store is that of a member that another one follows.
+async fn play(steps: &[Step], replicates: bool) {
     let config = MemoryConfig {
         namespace_capacity: Some(CAPACITY),
         max_namespaces: NAMESPACES_MAX,
         change_log: LogLimits { size: 200, age: Duration::from_secs(5) },
         leases: LeaseRules::default(),
     };
-    let store = Arc::new(MemoryStore::new(config, clock.clone(), StoreMetrics::default()));
     let shutdown = CancellationToken::new();
-    let reaper = tokio::spawn(Reaper::new(store.clone(), clock).run(shutdown.clone()));
+    let (store, loops) = match replicates {
+        true => replicated(config, &shutdown),
+        false => {
+            let clock = Arc::new(Clock::default());
+            let store = Arc::new(MemoryStore::new(config, clock.clone(), StoreMetrics::default()));
+            let reaper = Reaper::new(store.clone(), clock).run(shutdown.clone());
+            (store as Arc<dyn Store>, vec![tokio::spawn(reaper)])
+        }
+    };
     tokio::time::sleep(Duration::from_millis(1)).await;
     let mut world = World { store, model: Model::default(), followers: BTreeMap::new() };
     for step in steps {
@@ -510,5 +526,36 @@ async fn play(steps: &[Step]) {
         );
     }
     shutdown.cancel();
-    reaper.await.expect("the reaper ends when told to");
+    for ended in loops {
+        ended.await.expect("a loop ends when told to");
+    }
+}
+
+fn replicated(
+    config: MemoryConfig,
+    shutdown: &CancellationToken,
+) -> (Arc<dyn Store>, Vec<tokio::task::JoinHandle<()>>) {
+    let pair = ["a", "b"].map(|name| Member::new(name, config));
+    connect(&pair);
+    let store = pair[0].store.clone();
+    let mut loops = Vec::new();
+    for Member { clock, memory, replication, .. } in pair.clone() {
+        let reaper = Reaper::of_leases(memory, replication.clone(), clock);
+        loops.push(tokio::spawn(reaper.run(shutdown.clone())));
+        loops.push(tokio::spawn(Flusher::new(replication, FLUSH).run(shutdown.clone())));
+    }
+    let shutdown = shutdown.clone();
+    loops.push(tokio::spawn(async move {
+        let mut news = pair.clone().map(|member| member.replication.news());
+        loop {
+            news.iter_mut().for_each(tokio::sync::watch::Receiver::mark_unchanged);
+            pump(&pair);
+            let [a, b] = &mut news;
+            let moved = futures_util::future::select(Box::pin(a.changed()), Box::pin(b.changed()));
+            if shutdown.run_until_cancelled(moved).await.is_none() {
+                return;
+            }
+        }
+    }));
+    (store, loops)
 }

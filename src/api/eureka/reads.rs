@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, VARY};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 
+use super::gate;
 use super::negotiation;
 use super::path::{self, Named, Place};
 use super::refusal::Refusal;
@@ -24,6 +25,7 @@ pub(super) fn list(
     namespace: &Namespace,
     wanted: Wanted<'_>,
 ) -> Result<Response, Refusal> {
+    gate::pass(api, request, wanted)?;
     let format = negotiation::of_lists(place.root, place.version, &request.headers);
     let format = format.ok_or(Refusal::Silent(StatusCode::NOT_ACCEPTABLE))?;
     let wants = Wants::of(request);

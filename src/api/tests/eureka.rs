@@ -456,6 +456,10 @@ async fn batches_are_bounded() {
 struct TwoPeers;
 
 impl crate::registry::Replicas for TwoPeers {
+    fn has_taken_over(&self) -> bool {
+        false
+    }
+
     fn replicas(&self) -> Vec<crate::registry::Replica> {
         let of = |url: &str, is_available| crate::registry::Replica { url: url.into(), is_available };
         vec![of("http://a:1/eureka/", true), of("http://b:1/eureka/", false)]

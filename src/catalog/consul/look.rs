@@ -2,12 +2,14 @@
 //!
 //! Never: publishes anything, or asks twice.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::Due;
 use super::agent::{Agent, Index, Manner, Trouble};
 use super::translation::translated;
 use crate::catalog::Sink;
@@ -19,7 +21,7 @@ use crate::wire::lenient::Unreadable;
 /// What is to be looked at, and how.
 #[derive(Debug)]
 pub(super) struct Look {
-    pub(super) service: Box<str>,
+    pub(super) of: Due,
     pub(super) index: Index,
     pub(super) wait: Duration,
     pub(super) size: Size,
@@ -44,7 +46,7 @@ pub(super) enum Size {
 /// A look that is over.
 #[derive(Debug)]
 pub(super) struct Looked {
-    pub(super) service: Box<str>,
+    pub(super) of: Due,
     pub(super) outcome: Outcome,
 }
 
@@ -70,6 +72,8 @@ const USUAL_BYTES: usize = 4 * 1024 * 1024;
 const LARGE_BYTES: usize = 128 * 1024 * 1024;
 /// Longest wait for a change of a service whose answers are large, which others wait for.
 const LARGE_WAIT: Duration = Duration::from_secs(2);
+/// So many instances that cannot be shown are read; a list with more is none.
+const UNREAD_MAX: usize = 100_000;
 /// Answers up to this are read at once, longer ones aside.
 const AT_ONCE_BYTES: usize = 64 * 1024;
 
@@ -84,7 +88,7 @@ impl Look {
             () = self.turn.cancelled() => Outcome::Interrupted,
             outcome = self.outcome(agent, large) => outcome,
         };
-        Looked { service: self.service, outcome }
+        Looked { of: self.of, outcome }
     }
 
     async fn outcome(&self, agent: &Agent, large: &Semaphore) -> Outcome {
@@ -94,14 +98,14 @@ impl Look {
             Size::Large => (large.acquire().await.ok(), self.wait.min(LARGE_WAIT), LARGE_BYTES),
         };
         let begun = Instant::now();
-        let path = ["v1", "health", "service", &self.service];
+        let path = ["v1", "health", "service", &self.of.service];
         let answer = match agent.ask(&path, Manner { index: self.index, wait, bytes }).await {
             Ok(answer) => answer,
             Err(Trouble::Unanswered(CallError::TooLong { max })) => {
                 if self.size == Size::Large {
                     self.sink.skipped(format_args!(
                         "changes of service {}, because it answers with more than {max} bytes",
-                        self.service
+                        self.of.service
                     ));
                 }
                 return Outcome::Unread(Size::Large);
@@ -122,7 +126,7 @@ impl Look {
         match read {
             Ok(instances) => Outcome::Found { index: answer.index, instances },
             Err(why) => {
-                self.sink.skipped(format_args!("changes of service {}, because {why}", self.service));
+                self.sink.skipped(format_args!("changes of service {}, because {why}", self.of.service));
                 Outcome::Unread(self.size)
             }
         }
@@ -132,17 +136,21 @@ impl Look {
 /// The instances of an answer that can be shown, not many more than may be.
 fn read(body: &[u8], sink: &Sink) -> Result<Vec<Instance>, Unreadable> {
     let (now, most) = (Timestamp::of_system(), super::most(sink));
-    let mut instances = Vec::new();
-    read_entries(body, |entry| match entry {
-        Err(why) => sink.skipped(format_args!("an instance, because {why}")),
-        Ok(entry) => match translated(&entry, now) {
+    let (mut instances, mut unread) = (Vec::new(), 0_usize);
+    read_entries(body, |entry| {
+        let translated = entry.map_err(|why| format!("an instance, because {why}")).and_then(|entry| {
+            let (node, id) = (&entry.node.node, &entry.service.id);
+            translated(&entry, now).map_err(|why| format!("instance {id} on node {node}, because {why}"))
+        });
+        match translated {
             Ok(Some(instance)) if instances.len() < most => instances.push(instance),
             Ok(_) => {}
-            Err(why) => {
-                let (node, id) = (&entry.node.node, &entry.service.id);
-                sink.skipped(format_args!("instance {id} on node {node}, because {why}"));
+            Err(what) => {
+                sink.skipped(what);
+                unread += 1;
             }
-        },
+        }
+        if unread < UNREAD_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(instances)
 }

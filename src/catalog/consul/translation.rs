@@ -89,6 +89,8 @@ fn status(checks: &[Check<'_>]) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
     use crate::wire::consul::read_entries;
 
@@ -102,6 +104,7 @@ mod tests {
             found = entry
                 .map_err(|error| error.to_string())
                 .and_then(|entry| translated(&entry, now).map_err(|error| error.to_string()));
+            ControlFlow::Continue(())
         });
         read.map_err(|error| error.to_string()).and(found)
     }

@@ -5,6 +5,7 @@
 //! Never: publishes changes that do not lead to what the server says it has.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use super::translation::translated;
 use crate::catalog::Sink;
@@ -45,6 +46,8 @@ enum Found {
 
 /// Instances beyond those that may be shown that are counted at least.
 const BEYOND: usize = 64;
+/// So many instances that cannot be shown are read; a list with more is none.
+const UNREAD_MAX: usize = 100_000;
 /// The version of servers that do not tell changes.
 const NO_CHANGES: &str = "-1";
 
@@ -61,25 +64,32 @@ pub(super) fn take_over(
     let max = sink.max_instances();
     // Some more than may be shown, so that it is seen how many are left out, or that they are very many.
     let most = max.saturating_add(max / 8).saturating_add(BEYOND);
-    let (mut instances, mut statuses) = (Vec::new(), HashMap::new());
+    let (mut instances, mut statuses, mut unread) = (Vec::new(), HashMap::new(), 0_usize);
     let mut is_all_known = true;
     let claims = read_list(body, |listed| {
-        let (id, status) = match found(listed, now, sink) {
+        let known = match found(listed, now, sink) {
             Found::Shown(instance) => {
                 let known = (instance.id.clone(), instance.status);
                 if instances.len() < most {
                     instances.push(*instance);
                 }
-                known
+                Some(known)
             }
-            Found::Hidden(id, status) => (id, status),
-            Found::Gone(_) => return,
-            Found::Unread => return is_all_known = false,
+            Found::Hidden(id, status) => {
+                unread += 1;
+                Some((id, status))
+            }
+            Found::Gone(_) => return ControlFlow::Continue(()),
+            Found::Unread => {
+                unread += 1;
+                None
+            }
         };
-        is_all_known &= statuses.len() < max;
+        is_all_known &= known.is_some() && statuses.len() < max;
         if is_all_known {
-            statuses.insert(id, status);
+            statuses.extend(known);
         }
+        if unread < UNREAD_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     sink.replace(namespace, instances);
     let tells_changes = claims.version.is_some_and(|version| version != NO_CHANGES);
@@ -116,12 +126,7 @@ impl Known {
         let most = sink.max_instances();
         // The last word about an instance counts.
         let mut changes: HashMap<InstanceId, Option<Box<Instance>>> = HashMap::new();
-        let mut is_all_known = true;
         let claims = read_list(body, |listed| {
-            is_all_known &= changes.len() <= most && self.statuses.len() <= most;
-            if !is_all_known {
-                return;
-            }
             match found(listed, now, sink) {
                 Found::Shown(instance) => {
                     self.statuses.insert(instance.id.clone(), instance.status);
@@ -135,11 +140,15 @@ impl Known {
                     self.statuses.remove(&id);
                     changes.insert(id, None);
                 }
-                Found::Unread => is_all_known = false,
+                Found::Unread => return ControlFlow::Break(()),
+            }
+            match changes.len() <= most && self.statuses.len() <= most {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
         });
         let Ok(claims) = claims else { return Outcome::Astray };
-        if !is_all_known || claims.hash.as_deref() != Some(&*self.hash()) {
+        if claims.hash.as_deref() != Some(&*self.hash()) {
             return Outcome::Astray;
         }
         let claims = Some(claims);

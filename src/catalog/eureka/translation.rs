@@ -53,6 +53,8 @@ pub(super) fn translated(body: RegistrationBody, now: Timestamp) -> Result<Insta
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
     use crate::wire::eureka::listed::read_list;
 
@@ -66,6 +68,7 @@ mod tests {
         let read = read_list(list.as_bytes(), |listed| {
             let listed = listed.map_err(|error| error.to_string());
             found = listed.and_then(|it| translated(it.body, now()).map_err(|error| error.to_string()));
+            ControlFlow::Continue(())
         });
         read.map_err(|error| error.to_string()).and(found)
     }

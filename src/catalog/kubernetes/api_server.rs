@@ -12,11 +12,14 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use kube::client::Body;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
+use tower::Layer;
 
 use super::objects::Refusal;
 use super::selection::Answer;
@@ -89,6 +92,8 @@ enum Credentials {
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// For a connection to be there.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How soon the system asks whether a silent server is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Far more than a token needs.
 const TOKEN_MAX: u64 = 64 * 1024;
 /// What is read of an answer that says no.
@@ -103,17 +108,14 @@ impl ApiServer {
         let in_pod = |file: &str| is_in_cluster.then(|| Path::new(SERVICE_ACCOUNT).join(file));
         let (KubernetesServer::At(url) | KubernetesServer::InCluster(url)) = &config.server;
         let address = url.to_string().parse().map_err(|error| wrong("k8s_url", url, &error))?;
-        let mut client = Config::new(address);
-        client.connect_timeout = Some(CONNECT);
-        client.default_retry = false;
-        client.accept_invalid_certs = config.is_insecure;
-        client.root_cert_file = config.ca_file.clone().or_else(|| in_pod("ca.crt")).filter(|_| url.is_tls());
-        if client.root_cert_file.is_some() || !url.is_tls() {
+        let mut cluster = Config::new(address);
+        cluster.accept_invalid_certs = config.is_insecure;
+        cluster.root_cert_file = config.ca_file.clone().or_else(|| in_pod("ca.crt")).filter(|_| url.is_tls());
+        if cluster.root_cert_file.is_some() || !url.is_tls() {
             // Those of the system are not wanted, so they need not be there.
-            client.root_cert = Some(Vec::new());
+            cluster.root_cert = Some(Vec::new());
         }
-        let file = client.root_cert_file.clone();
-        let client = Client::try_from(client).map_err(|error| match file {
+        let client = connecting(&cluster).map_err(|error| match &cluster.root_cert_file {
             Some(file) => wrong("k8s_ca_file", &file.display(), &innermost(&error)),
             None => wrong("k8s_url", url, &innermost(&error)),
         })?;
@@ -201,6 +203,20 @@ impl std::fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ApiServer").field("patience", &self.patience).finish_non_exhaustive()
     }
+}
+
+/// Without the layers that the library adds: they log what is told of here, and more than that.
+fn connecting(cluster: &Config) -> Result<Client, kube::Error> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT));
+    connector.set_keepalive(Some(KEEP_ALIVE));
+    let connector = cluster.rustls_https_connector_with_connector(connector)?;
+    let connections = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .build::<_, Body>(connector);
+    Ok(Client::new(cluster.base_uri_layer().layer(connections), &*cluster.default_namespace))
 }
 
 /// A request for what is at a path.

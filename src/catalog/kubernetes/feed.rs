@@ -15,8 +15,6 @@ use k8s_openapi::api::core::v1::{Endpoints, Pod as PodResource};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
 use kube::api::{ListParams, WatchParams};
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::DefaultBackoff;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
@@ -24,6 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::api_server::{Answering, ApiServer, Failure};
 use super::objects::{Event, Followed, Identity, Page, Pod, Refusal, Slice};
 use crate::model::Namespace;
+use crate::outbound::{Backoff, jittered};
 
 /// What becomes known of the objects.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ struct Feed<T> {
     source: usize,
     place: Place,
     told: VecDeque<Told<T>>,
-    backoff: DefaultBackoff,
+    backoff: Backoff,
     wait: Option<Duration>,
     page: u32,
     /// Attempts since the watch last said something.
@@ -106,6 +105,10 @@ const PAGE_MAX: usize = 16 * 1024 * 1024;
 const LINE_MAX: usize = 8 * 1024 * 1024;
 /// A watch that ends sooner without a word is a failed one.
 const TOO_SHORT: Duration = Duration::from_secs(1);
+/// Between a failure and the next attempt.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The same after many.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Failed attempts to watch before everything is listed anew.
 const IN_VAIN: u32 = 4;
 
@@ -134,7 +137,7 @@ impl<T: Followed + Send> Feed<T> {
             source: 0,
             place: Place::Listing { from: None },
             told: VecDeque::new(),
-            backoff: DefaultBackoff::default(),
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
             wait: None,
             page: PAGE,
             in_vain: 0,
@@ -184,7 +187,7 @@ impl<T: Followed + Send> Feed<T> {
         if IN_VAIN <= self.in_vain {
             return self.relist(failure);
         }
-        self.wait = self.backoff.next();
+        self.wait = Some(self.backoff.next());
         Place::At { version }
     }
 
@@ -260,7 +263,7 @@ impl<T: Followed + Send> Feed<T> {
         let Source { what, path, fields } = self.sources[self.source];
         let patience = self.server.patience();
         let params = WatchParams {
-            timeout: u32::try_from(patience.watch.as_secs()).ok(),
+            timeout: u32::try_from(jittered(patience.watch).as_secs()).ok(),
             field_selector: fields.map(str::to_owned),
             ..WatchParams::default()
         };
@@ -330,7 +333,7 @@ impl<T: Followed + Send> Feed<T> {
         self.in_vain = 0;
         match failure {
             // Nothing is wrong: a watch may fall behind.
-            Failure::Expired => self.wait = self.backoff.next(),
+            Failure::Expired => self.wait = Some(self.backoff.next()),
             failure => self.fail(failure),
         }
         Place::Listing { from: None }
@@ -338,7 +341,7 @@ impl<T: Followed + Send> Feed<T> {
 
     fn fail(&mut self, failure: Failure) {
         self.told.push_back(Told::Failed(failure));
-        self.wait = self.backoff.next();
+        self.wait = Some(self.backoff.next());
     }
 }
 

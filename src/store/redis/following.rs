@@ -438,6 +438,11 @@ impl Shared {
     fn show_renewed(&self, fields: &[Vec<u8>]) {
         let now = self.clock.now();
         let (pairs, _) = fields.as_chunks::<2>();
+        let is_own =
+            |[key, value]: &[Vec<u8>; 2]| key == b"w" && *value == self.author.to_string().as_bytes();
+        if pairs.iter().any(is_own) {
+            return; // It is shown already, more exactly.
+        }
         for [key, bytes] in pairs {
             if key == b"b" {
                 let read = Renewed::each(bytes, |namespace, id| {

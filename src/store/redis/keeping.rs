@@ -125,7 +125,7 @@ impl Reaper {
         let keys = [bucket.clock(), bucket.leases(), bucket.changes(), bucket.renewals()];
         let mut call = shared.scripts.tick.timed(keys, shared.standpoint(bucket)).arg(most);
         call = call.arg(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)).arg(renewed.into_bytes());
-        call = call.arg(random()).arg(shown.load(Ordering::Relaxed));
+        call = call.arg(random()).arg(shown.load(Ordering::Relaxed)).arg(shared.author);
         for (namespace, count) in counted {
             call = call.arg(namespace).arg(count);
         }
@@ -212,7 +212,13 @@ impl Upkeep {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(every.tick()).await.is_some() {
             let shared = &self.shared;
-            shared.clock.tick();
+            let stood_still = shared.clock.tick();
+            if !stood_still.is_zero() {
+                tracing::warn!(
+                    seconds = stood_still.as_secs_f64(),
+                    "the process stood still for {stood_still:?}; leases end as its peers on this Redis see it"
+                );
+            }
             let empty = shared.mirror.compact(shared.clock.now());
             shared.empty.lock().extend(empty);
             shared.redis_metrics.mirror_age(shared.mirror.age());

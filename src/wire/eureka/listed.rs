@@ -5,8 +5,9 @@
 //! Never: keeps an instance, or says what becomes of it.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::applications::ListedInstance;
 use super::registration::{Dialect, InstanceMembers, scalar_text};
@@ -26,10 +27,11 @@ pub struct ListClaims {
 /// where that has its name first.
 ///
 /// # Errors
-/// When it is not JSON, or is no list of applications; some instances may have been handed over by then.
+/// When it is not JSON, is no list of applications, or the taker breaks off; some instances may have been handed over by
+/// then.
 pub fn read_list(
     body: &[u8],
-    mut take: impl FnMut(Result<ListedInstance, Unreadable>),
+    mut take: impl FnMut(Result<ListedInstance, Unreadable>) -> ControlFlow<()>,
 ) -> Result<ListClaims, Unreadable> {
     let read = lenient::read_by(body, Root { take: &mut take })?;
     let (version, hash) = read.ok_or_else(|| Given::Nothing.wrong("applications", "an object"))?;
@@ -37,7 +39,7 @@ pub fn read_list(
     Ok(ListClaims { version: text(version, "versions__delta")?, hash: text(hash, "apps__hashcode")? })
 }
 
-type Take<'t> = &'t mut dyn FnMut(Result<ListedInstance, Unreadable>);
+type Take<'t> = &'t mut dyn FnMut(Result<ListedInstance, Unreadable>) -> ControlFlow<()>;
 
 /// `versions__delta` and `apps__hashcode`
 type Claims<'de> = (Given<'de>, Given<'de>);
@@ -177,27 +179,27 @@ impl<'de> Visitor<'de> for Instances<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         while let Some(As(instance)) = list.next_element::<As<Object<'de, InstanceMembers<'de>>>>()? {
-            self.hand_over(instance);
+            self.hand_over(instance).map_err(A::Error::custom)?;
         }
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, only: A) -> Result<(), A::Error> {
-        self.hand_over(Object::object(only)?);
-        Ok(())
+        self.hand_over(Object::object(only)?).map_err(A::Error::custom)
     }
 }
 
 // === impl Instances ===
 
 impl Instances<'_> {
-    fn hand_over(&mut self, instance: Object<'_, InstanceMembers<'_>>) {
+    fn hand_over(&mut self, instance: Object<'_, InstanceMembers<'_>>) -> Result<(), &'static str> {
         let members = instance.into_members().map_err(|given| given.wrong("instance", "an object"));
         let body = members.and_then(|members| members.judge(Dialect::Amalgam8));
-        (self.take)(body.map(|mut body| {
+        let taken = (self.take)(body.map(|mut body| {
             body.default_application(self.application);
             ListedInstance { action: body.action(), body }
         }));
+        if taken.is_break() { Err("its instances were enough") } else { Ok(()) }
     }
 }
 
@@ -211,7 +213,10 @@ mod tests {
 
     fn read(json: &str) -> Result<Read, Unreadable> {
         let mut taken = Vec::new();
-        let claims = read_list(json.as_bytes(), |instance| taken.push(instance))?;
+        let claims = read_list(json.as_bytes(), |instance| {
+            taken.push(instance);
+            ControlFlow::Continue(())
+        })?;
         Ok((claims, taken))
     }
 
@@ -261,6 +266,17 @@ mod tests {
         let at = |millis| Some(Timestamp::from_millis(millis));
         assert_eq!((times.registered, times.renewed), (at(1_400_000_000_000), at(1_400_000_001_000)));
         assert_eq!((times.up_since, times.updated), (None, at(1_400_000_000_002)));
+    }
+
+    #[test]
+    fn whoever_has_enough_breaks_off() {
+        let (list, mut count) = (r#"{"applications":{"application":{"instance":[{},{},{}]}}}"#, 0);
+        let read = read_list(list.as_bytes(), |_| {
+            count += 1;
+            if count < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        assert!(matches!(read, Err(Unreadable::NotJson { why }) if why.contains("enough")));
+        assert_eq!(count, 2);
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub(crate) enum Figure {
     RedisBatch,
     /// Start and memory of a registry that reads its instances from Redis.
     Mirror,
+    /// Time from the answer of one registry to a registration until another one on the same Redis shows it.
+    Visibility,
+    /// Fifty thousand instances of a catalog, of which one in a hundred changes each second.
+    Catalog,
 }
 
 /// One measured figure, in the unit of its name.
@@ -36,8 +40,15 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Memory, Self::Start, Self::Binary, Self::RedisBatch, Self::Mirror];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Memory,
+        Self::Start,
+        Self::Binary,
+        Self::RedisBatch,
+        Self::Mirror,
+        Self::Visibility,
+        Self::Catalog,
+    ];
 
     /// As the command line calls it.
     pub(crate) const fn name(self) -> &'static str {
@@ -47,6 +58,8 @@ impl Figure {
             Self::Binary => "binary",
             Self::RedisBatch => "redis-batch",
             Self::Mirror => "mirror",
+            Self::Visibility => "visibility",
+            Self::Catalog => "catalog",
         }
     }
 }
@@ -95,6 +108,14 @@ impl Measured {
         Self { name: "redis-batch, redis-benchmark".into(), value: ratio, bound: Some(1.0 / 0.6), note }
     }
 
+    /// The 99th of a hundred times until another registry shows a registration.
+    pub(crate) fn visibility(mut millis: Vec<f64>) -> Self {
+        millis.sort_by(f64::total_cmp);
+        let at = |hundredth: usize| millis.get(millis.len() * hundredth / 100).copied().unwrap_or(f64::NAN);
+        let note = format!("p50 {:.1}, longest {:.1}", at(50), millis.last().copied().unwrap_or(f64::NAN));
+        Self { name: "seen elsewhere, p99 (ms)".into(), value: at(99), bound: Some(100.0), note }
+    }
+
     /// What a renewal costs Redis.
     pub(crate) fn redis_cpu(kind: &str, size: usize, micros: f64) -> Self {
         let name = format!("Redis' CPU, {kind} at {} (us)", Count(size));
@@ -115,6 +136,11 @@ impl Measured {
             (millis.first().copied().unwrap_or(median), millis.last().copied().unwrap_or(median));
         let note = format!("{first:.1} to {last:.1} in {} starts", millis.len());
         Self { name: "start to ready (ms)".into(), value: median, bound: Some(50.0), note }
+    }
+
+    /// A property of a registry with a catalog.
+    pub(crate) fn catalog(name: &str, value: f64, bound: Option<f64>, note: String) -> Self {
+        Self { name: format!("catalog, {name}"), value, bound, note }
     }
 
     /// The executable.

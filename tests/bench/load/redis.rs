@@ -15,7 +15,8 @@ use anyhow::{Context as _, ensure};
 use crate::case::{Case, Kind};
 use crate::figure::{Count, Figure, Measured};
 use crate::generator;
-use crate::population::Population;
+use crate::http::Connection;
+use crate::population::{Population, id_in};
 use crate::report::{Report, Round, Row};
 use crate::server::{Server, Setting};
 use crate::session::{SETTLE, Session};
@@ -30,6 +31,9 @@ const RENEW: &str = concat!(
 const BUCKET: &str = "{a8:31}";
 const NAMESPACE: &str = "64656661756c74";
 const STARTS: usize = 3;
+/// Registrations that are looked for elsewhere.
+const SEEN: usize = 1_000;
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 // === impl Session ===
 
@@ -42,7 +46,8 @@ impl Session {
         // A million are registered for minutes, so only for who asks.
         let with_mirror = self.options.wants_figure(Figure::Mirror)
             && (10_000 <= size && size <= 100_000 || self.options.names_cases());
-        if cases.is_empty() && !with_batch && !with_mirror {
+        let with_visibility = size == 10_000 && self.options.wants_figure(Figure::Visibility);
+        if cases.is_empty() && !with_batch && !with_mirror && !with_visibility {
             return Ok(());
         }
         let redis = Server::redis(&program("redis-server")?)?;
@@ -71,6 +76,10 @@ impl Session {
             report.figures.push(self.batch(&redis, &registry, &population).await?);
             let cpu = self.cpu_of_redis(Case::Batch, &redis, &registry, &population).await?;
             report.figures.push(Measured::redis_cpu("batch", size, cpu));
+        }
+        if with_visibility {
+            let other = Server::registry(&self.options.registry, setting, &self.cores)?;
+            report.figures.push(self.visibility(&registry, &other, &population).await?);
         }
         drop(registry);
         if with_mirror {
@@ -180,6 +189,40 @@ impl Session {
         let field = last.rsplit("\",\"").nth(6).context("redis-benchmark said nothing that can be read")?;
         ensure!(output.status.success(), "redis-benchmark failed: {last}");
         field.parse().with_context(|| format!("redis-benchmark says {field:?} calls a second"))
+    }
+
+    /// Registers at one registry and asks another one until it knows.
+    async fn visibility(
+        &self,
+        registry: &Server,
+        other: &Server,
+        population: &Arc<Population>,
+    ) -> anyhow::Result<Measured> {
+        let workload =
+            Workload::new(Side::Registry, Case::RegisterNew, registry.address(), population.clone());
+        let mut writer = Connection::open(registry.address()).await?;
+        let mut reader = Connection::open(other.address()).await?;
+        let (mut request, mut body, mut millis) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..SEEN {
+            let step = workload.first_step();
+            workload.write(step, &mut request);
+            body.clear();
+            let answer = writer.exchange(&request, Some(&mut body)).await?;
+            workload.judge(step, &answer)?;
+            let answered = Instant::now();
+            let id = id_in(&body)?;
+            let path = format!("/api/v1/instances/{}", String::from_utf8_lossy(&id));
+            let question = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            while reader.exchange(question.as_bytes(), None).await?.status != 200 {
+                ensure!(answered.elapsed() < SEEN_WITHIN, "a registration is not seen elsewhere");
+            }
+            millis.push(answered.elapsed().as_secs_f64() * 1e3);
+            if let Some(step) = workload.second_step(step, &body)? {
+                workload.write(step, &mut request);
+                writer.exchange(&request, None).await?;
+            }
+        }
+        Ok(Measured::visibility(millis))
     }
 
     /// Start and memory of registries that read everything.

@@ -45,6 +45,11 @@ pub(crate) enum Setting {
         /// The port.
         port: u16,
     },
+    /// With the API server of Kubernetes on this loopback port as a catalog.
+    Kubernetes {
+        /// The port.
+        port: u16,
+    },
 }
 
 /// Which core a server is on.
@@ -67,6 +72,7 @@ impl Server {
             Setting::Eureka { forgets } => {
                 ("info", Some(format!("--change_log_age {}ms", forgets.as_millis())))
             }
+            Setting::Kubernetes { port } => ("info", Some(format!("--k8s_url http://127.0.0.1:{port}"))),
             Setting::Redis { port } => {
                 ("info", Some(format!("--store redis --store_address 127.0.0.1:{port}")))
             }

@@ -50,6 +50,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             report.fail(format!("Redis at {}: {error:#}", Count(size)));
         }
     }
+    if let Err(error) = session.with_catalog(&mut report).await {
+        report.fail(format!("catalogs: {error:#}"));
+    }
     report.print()?;
     if let Some(path) = &session.options.json {
         fs::write(path, report.json()?).with_context(|| format!("can not write {}", path.display()))?;

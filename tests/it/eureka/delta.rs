@@ -1,6 +1,5 @@
-//! Cases 79 to 84: what changed lately. What a client makes of it is case 85, in `model.rs`.
+//! Cases 79 to 84 and 86: what changed lately. What a client makes of it is case 85, in `model.rs`.
 //!
-//! Case 86 is left out: nothing switches deltas off, and there is no time after the start in which lists are refused.
 //! Never: takes the order of entries for granted.
 
 use serde_json::{Value, json};
@@ -129,4 +128,26 @@ fn what_happens_by_the_other_api_shows_in_the_delta() {
     );
     native.delete(&format!("/api/v1/instances/{id}")).ok();
     assert_eq!(entry(&delta(&eureka), &id)["actionType"], "DELETED");
+}
+
+#[test]
+fn case_086_deltas_can_be_switched_off_and_lists_held_back_while_there_may_be_more() {
+    let (_daemon, eureka) = start("--eureka_delta=false");
+    eureka.register(&document("T", "a"));
+    eureka.ask("GET apps/delta").empty(403);
+    assert_eq!(by_id(&eureka.list("apps")).len(), 1);
+
+    let (_daemon, eureka) = start("--eureka_empty_wait 1h");
+    eureka.register(&with(document("T", "a"), &json!({"vipAddress": "v", "secureVipAddress": "v"})));
+    for list in ["apps", "apps/", "apps/delta", "apps/T", "vips/v", "svips/v"] {
+        eureka.ask(&format!("GET {list}")).empty(403);
+    }
+    assert_eq!(eureka.one("a")["status"], "UP");
+    eureka.ask("GET apps/T/b").empty(404);
+    eureka.ask("PUT apps/T/a").empty(200);
+    eureka.ask("PUT apps/T/a/status?value=DOWN").empty(200);
+    eureka.ask("DELETE apps/T/a").empty(200);
+
+    let (_daemon, eureka) = start("--eureka_empty_wait 500ms");
+    eventually("it is over", || (eureka.ask("GET apps").status == 200).then_some(()));
 }

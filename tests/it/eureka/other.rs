@@ -1,6 +1,5 @@
 //! Cases 110 to 115: the server about itself, credentials, and what people see in a browser.
 //!
-//! Case 113 is left out: full lists are bounded by their number at once, not by a rate.
 //! Never: judges how a page looks.
 
 use base64::Engine;
@@ -165,4 +164,40 @@ fn case_115_the_dashboard_and_the_last_leases() {
     // Probes and programs get what they always got.
     let plain = daemon.client().get("/");
     assert!(!plain.ok().header("content-type").starts_with("text/html"));
+}
+
+#[test]
+fn case_113_lists_have_a_rate_for_whom_nobody_knows() {
+    /// Far more than are served in the time that it takes.
+    const MANY: usize = 40;
+    for (flag, limited, free) in [
+        (
+            "--eureka_list_rate 1 --eureka_list_burst 2",
+            &["apps", "apps/", "apps/delta", "apps/T"][..],
+            &["vips/v"][..],
+        ),
+        ("--eureka_full_list_rate 1 --eureka_list_burst 2", &["apps", "apps/"], &["apps/delta", "apps/T"]),
+    ] {
+        let (_daemon, eureka) = start(flag);
+        eureka.register(&document("T", "a"));
+        let statuses = |eureka: &Eureka, paths: &[&str]| -> Vec<u16> {
+            let asked = paths.iter().cycle().take(MANY).map(|path| eureka.ask(&format!("GET {path}")));
+            asked
+                .inspect(|answer| assert!(answer.status != 503 || answer.body.is_empty()))
+                .map(|it| it.status)
+                .collect()
+        };
+        let seen = statuses(&eureka, limited);
+        assert_eq!((seen[0], seen[1]), (200, 200), "{flag}");
+        assert!(MANY / 2 < seen.iter().filter(|status| **status == 503).count(), "{flag}: {seen:?}");
+        for name in ["DefaultClient", "DefaultServer"] {
+            let known = eureka.with(&format!("DiscoveryIdentity-Name: {name}"));
+            assert_eq!(statuses(&known, limited), [200; MANY], "{flag}: {name}");
+        }
+        assert_eq!(statuses(&eureka, free), [200; MANY], "{flag}");
+        for _ in 0..MANY {
+            eureka.ask("PUT apps/T/a").empty(200);
+            assert_eq!(eureka.ask("GET apps/T/a").status, 200);
+        }
+    }
 }

@@ -10,6 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
+use super::stores::{self, Given};
 use super::{Client, PATIENCE, eventually};
 
 /// How a process is to be started.
@@ -26,6 +29,8 @@ pub(crate) struct Daemon {
     child: Child,
     log: Log,
     address: SocketAddr,
+    /// Where its members meet, when it replicates.
+    cluster: Option<TempDir>,
 }
 
 /// How a process ended and what it wrote.
@@ -85,18 +90,17 @@ impl Setup {
     #[track_caller]
     pub(crate) fn start(&self) -> Daemon {
         let defaults = ["--api_address", "127.0.0.1", "--api_port", "0", "--log_level", "info"];
-        // Chapters that know nothing of stores can be run on Redis too.
-        let of_store = match self.flags.iter().any(|flag| flag.starts_with("--store")) {
-            false => super::redis_process::flags_of_shared(),
-            true => None,
-        };
-        let defaults: Vec<_> =
-            defaults.into_iter().chain(of_store.iter().flat_map(|it| it.split(' '))).collect();
+        let Given { flags, directory } = stores::given(&self.flags);
+        let defaults: Vec<_> = defaults.into_iter().chain(flags.iter().map(String::as_str)).collect();
         let mut child = self.spawn(&defaults, Stdio::null());
         let log = Log::default();
         log.follow(child.stderr.take().expect("it is piped"));
-        let mut daemon = Daemon { child, log, address: ([0, 0, 0, 0], 0).into() };
+        let mut daemon = Daemon { child, log, address: ([0, 0, 0, 0], 0).into(), cluster: directory };
         daemon.address = daemon.address_in("the registry is served on ");
+        if daemon.cluster.is_some() {
+            // Until it has heard others, or that there are none, it tells nobody what there is.
+            daemon.logged("members, with this one: ");
+        }
         daemon
     }
 

@@ -102,7 +102,12 @@ impl Cluster {
 
     /// The flag that makes a registry follow it.
     pub(crate) fn flag(&self) -> String {
-        format!("--k8s_url=http://{}", self.address)
+        format!("--k8s_url=http://127.0.0.1:{}", self.port())
+    }
+
+    /// Where it listens, on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Puts an object, whose name is in its metadata.

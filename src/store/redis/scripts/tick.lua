@@ -2,7 +2,8 @@
 -- Tells what was counted in the last minute to who did not know that one is over.
 -- KEYS clock, leases, changes, renewals
 -- ARGV 3 most leases told, age in milliseconds from which changes are forgotten (0: not now), who renewed ('': nobody),
---      6 number of the bucket should it have none, the minute as the caller knows it, namespaces and how many renewed
+--      6 number of the bucket should it have none, the minute as the caller knows it, who the caller is, namespaces and
+--      how many renewed there
 local number = kept[4] or ARGV[6]
 redis.call('HSET', KEYS[1], 'seen', now, 'stood', wall - now, 'number', number)
 if state == 'late' then
@@ -12,7 +13,7 @@ if ARGV[4] ~= '0' then
   redis.call('XTRIM', KEYS[3], 'MINID', '~', string.format('%.0f', wall - tonumber(ARGV[4])))
 end
 if ARGV[5] ~= '' then
-  redis.call('XADD', KEYS[4], 'MAXLEN', '64', '*', 'b', ARGV[5])
+  redis.call('XADD', KEYS[4], 'MAXLEN', '64', '*', 'b', ARGV[5], 'w', ARGV[8])
 end
 
 local function moved(from, to)
@@ -34,7 +35,7 @@ if (is_strict or preserves) and redis.call('HGET', KEYS[1], 'minute') ~= tostrin
     moved('kept:last', 'silent')
   end
 end
-for at = 8, #ARGV, 2 do
+for at = 9, #ARGV, 2 do
   redis.call('HINCRBY', bucket .. 'beats', ARGV[at], ARGV[at + 1])
 end
 local renewed, silent = {}, {}

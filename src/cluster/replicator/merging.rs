@@ -1,0 +1,227 @@
+//! What becomes of an entry when something is written here or comes from another member.
+//!
+//! Of two contents the larger stamp wins, of two renewals the newer. A deregistration that is younger by its stamp but
+//! older than a renewal that a client has sent to this member was stamped by a clock that runs ahead: the instance
+//! lives, and is written anew.
+//! Never: compares times of day for a lease, or takes a renewal for a write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::entries::Entry;
+use super::fault::Fault;
+use super::members::Renewed;
+use super::{Now, Pending, Replicator};
+use crate::cluster::message::{Content, Key, Stamp, StreamId};
+use crate::model::{Instance, Moment};
+use crate::wire::record::Record;
+
+/// An entry as it came from another member.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) key: Key,
+    pub(super) stamp: Stamp,
+    pub(super) content: Content,
+    pub(super) foreign: Option<Box<[u8]>>,
+    pub(super) stream: StreamId,
+    pub(super) seq: u64,
+    pub(super) last: Moment,
+    pub(super) home: u64,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Merged {
+    /// It is what is known now.
+    Taken(u32),
+    /// It was known.
+    Known(u32),
+    /// Something newer is known.
+    Older(u32),
+    /// It has run out.
+    Expired,
+}
+
+impl Replicator {
+    /// Merges what another member knows of a key.
+    pub(super) fn merge(&mut self, now: Now, heard: Heard) -> Merged {
+        self.clock.heard(heard.stamp.time, now.wall);
+        let Some(slot) = self.entries.find(&heard.key) else { return self.merge_new(now, heard) };
+        let Some(entry) = self.entries.get(slot) else { return Merged::Expired };
+        let (stamp, last, was_alive) = (entry.stamp, entry.last, entry.is_alive());
+        if heard.stamp == stamp {
+            if was_alive {
+                self.touch(slot, heard.last, heard.home);
+            }
+            return Merged::Known(slot);
+        }
+        if heard.stamp < stamp && !self.has(Fault::StampsIgnored) {
+            return Merged::Older(slot);
+        }
+        match &heard.content {
+            Content::Dead if was_alive && self.is_vouched_here(slot) && heard.last < last => {
+                self.write(now, slot, None, heard.stamp.time);
+                return Merged::Older(slot);
+            }
+            Content::Alive(instance)
+                if !was_alive && !self.is_current(now, instance, heard.last, heard.home) =>
+            {
+                return Merged::Expired;
+            }
+            Content::Alive(_) | Content::Dead => {}
+        }
+        self.supersede(now, slot, heard);
+        Merged::Taken(slot)
+    }
+
+    fn merge_new(&mut self, now: Now, heard: Heard) -> Merged {
+        let is_current = match &heard.content {
+            Content::Alive(instance) => self.is_current(now, instance, heard.last, heard.home),
+            Content::Dead => now.at.since(heard.last) < self.remembrance(),
+        };
+        if !is_current {
+            return Merged::Expired;
+        }
+        let Heard { key, stamp, content, foreign, stream, seq, last, home } = heard;
+        let entry = Entry { foreign, last, home, ..Entry::new(key, stamp, content, (stream, seq), now.at) };
+        let is_alive = entry.is_alive();
+        let slot = self.entries.insert(entry);
+        self.streams.insert(stream, seq, slot);
+        if is_alive {
+            self.pending.push(Pending::Put(slot, self.entries.generation(slot)));
+        } else {
+            self.tombstones.insert((last, slot));
+        }
+        if is_alive && self.has(Fault::EmptyDeletes) && now.at.since(self.started) < Duration::from_secs(10) {
+            self.write(now, slot, Some(Content::Dead), 0);
+        }
+        Merged::Taken(slot)
+    }
+
+    fn supersede(&mut self, now: Now, slot: u32, heard: Heard) {
+        let Heard { key, stamp, content, foreign, stream, seq, last, home } = heard;
+        let Some(before) = self.entries.get(slot) else { return };
+        let (was_alive, old, old_last) = (before.is_alive(), (before.stream, before.seq), before.last);
+        let is_alive = content != Content::Dead;
+        self.streams.remove(old.0, old.1, slot);
+        self.streams.insert(stream, seq, slot);
+        self.entries.supersede(slot, stamp, content, now.at);
+        self.peers().for_each(|peer| peer.unbind(slot));
+        if !was_alive {
+            self.tombstones.remove(&(old_last, slot));
+        }
+        if let Some(entry) = self.entries.get_mut(slot) {
+            (entry.stream, entry.seq, entry.foreign) = (stream, seq, foreign);
+            if !(was_alive && is_alive) || old_last < last {
+                (entry.last, entry.home) = (last, home);
+            }
+        }
+        if is_alive {
+            self.pending.push(Pending::Put(slot, self.entries.generation(slot)));
+        } else {
+            self.unplaced.remove(&slot);
+            self.tombstones.insert((last, slot));
+            if was_alive {
+                self.pending.push(Pending::Remove(key));
+            }
+        }
+    }
+
+    /// Writes an entry here; without a content it stays what it is, with a new stamp that is later than this time.
+    pub(super) fn write(&mut self, now: Now, slot: u32, content: Option<Content>, after: u64) {
+        let Some(entry) = self.entries.get(slot) else { return };
+        let (old, was_alive, old_last) = ((entry.stream, entry.seq), entry.is_alive(), entry.last);
+        let content = content.unwrap_or_else(|| entry.content.clone());
+        let time = self.clock.next(now.wall, after.max(entry.stamp.time));
+        let foreign = match &content {
+            Content::Alive(instance) => entry.foreign.as_deref().and_then(|json| rewritten(json, instance)),
+            Content::Dead => None,
+        };
+        let is_alive = content != Content::Dead;
+        self.streams.remove(old.0, old.1, slot);
+        let seq = self.streams.append(self.mine, slot);
+        self.entries.supersede(slot, Stamp { time, origin: self.me }, content, now.at);
+        self.peers().for_each(|peer| peer.unbind(slot));
+        if !was_alive {
+            self.tombstones.remove(&(old_last, slot));
+        }
+        let (mine, me) = (self.mine, self.me);
+        if let Some(entry) = self.entries.get_mut(slot) {
+            (entry.stream, entry.seq, entry.foreign) = (mine, seq, foreign);
+            if !is_alive {
+                (entry.last, entry.home) = (now.at, me);
+            }
+        }
+        if !is_alive {
+            self.unplaced.remove(&slot);
+            self.tombstones.insert((now.at, slot));
+        }
+    }
+
+    /// Takes over a renewal, when it is news.
+    pub(super) fn touch(&mut self, slot: u32, last: Moment, home: u64) -> bool {
+        let generation = self.entries.generation(slot);
+        let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.is_alive() && entry.last < last)
+        else {
+            return false;
+        };
+        (entry.last, entry.home) = (last, home);
+        self.pending.push(Pending::Renew(slot, generation));
+        true
+    }
+
+    /// Forgets an entry altogether.
+    pub(super) fn forget(&mut self, slot: u32) {
+        self.peers().for_each(|peer| peer.forget(slot));
+        self.unplaced.remove(&slot);
+        if let Some(entry) = self.entries.remove(slot) {
+            self.streams.remove(entry.stream, entry.seq, slot);
+            self.tombstones.remove(&(entry.last, slot));
+        }
+    }
+
+    /// Whether a client has told this member, since it started, that the instance lives.
+    fn is_vouched_here(&self, slot: u32) -> bool {
+        self.entries.get(slot).is_some_and(|entry| entry.home == self.me && self.started <= entry.last)
+    }
+
+    /// Whether a lease goes on, or is kept although it has run out.
+    fn is_current(&self, now: Now, instance: &Instance, last: Moment, home: u64) -> bool {
+        let Some(lease) = self.settings.lease(instance) else { return true };
+        now.at.since(last) < lease || now.at < self.keeps_until(Renewed { home, last, lease }, now.at)
+    }
+
+    /// Until when at most an entry is kept whose lease ends, as things stand.
+    pub(super) fn keeps_until(&self, renewed: Renewed, now: Moment) -> Moment {
+        let ends = renewed.last.plus(renewed.lease);
+        if self.has(Fault::NoHold) {
+            return ends;
+        }
+        let until = match renewed.home == self.me {
+            // It was told in an earlier life, of which this one knows by others only.
+            true if renewed.last < self.started => {
+                self.members.longest(renewed).min(self.started.plus(renewed.lease)).max(ends)
+            }
+            true => ends,
+            false => self.members.keeps_until(renewed, now),
+        };
+        if self.has(Fault::HoldForEver) && ends.plus(Duration::from_secs(2)) < until {
+            return Moment::from_millis(u64::MAX);
+        }
+        until
+    }
+
+    /// How long a deregistration is remembered: by then older copies have run out wherever they are.
+    pub(super) fn remembrance(&self) -> Duration {
+        if self.has(Fault::TombstonesTooShort) {
+            return Duration::from_secs(3);
+        }
+        self.settings.remembrance()
+    }
+}
+
+/// A record with what a newer build has added to it, about the instance as it is now.
+fn rewritten(json: &[u8], instance: &Arc<Instance>) -> Option<Box<[u8]>> {
+    let record = Record::from_json(json).ok()?;
+    Some(record.with(Instance::clone(instance)).to_json().into())
+}

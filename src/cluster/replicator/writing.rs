@@ -1,0 +1,146 @@
+//! What clients do here, and what the directories do with what came from others.
+//!
+//! Never: sends anything; what is to be sent follows from cursors and bits.
+
+use std::sync::Arc;
+
+use super::entries::Entry;
+use super::fault::Fault;
+use super::{Effect, Now, Pending, Replicator, Row};
+use crate::cluster::message::{Content, Key, Stamp};
+use crate::model::{Instance, Moment};
+
+impl Replicator {
+    pub(super) fn put_here(&mut self, now: Now, key: Key, row: Row, instance: Arc<Instance>) {
+        let content = Content::Alive(instance);
+        let slot = match self.entries.find(&key) {
+            Some(slot) if self.entries.get(slot).is_some_and(|entry| entry.content == content) => slot,
+            Some(slot) => {
+                self.write(now, slot, Some(content), 0);
+                slot
+            }
+            None => {
+                let stamp = Stamp { time: self.clock.next(now.wall, 0), origin: self.me };
+                let slot = self.entries.insert(Entry::new(key, stamp, content, (self.mine, 0), now.at));
+                let seq = self.streams.append(self.mine, slot);
+                if let Some(entry) = self.entries.get_mut(slot) {
+                    entry.seq = seq;
+                }
+                slot
+            }
+        };
+        self.unplaced.remove(&slot);
+        self.entries.place(slot, row);
+        self.renewed_here(row, now.at);
+    }
+
+    pub(super) fn remove_here(&mut self, now: Now, key: &Key) {
+        if let Some(slot) = self.entries.find(key)
+            && self.entries.get(slot).is_some_and(Entry::is_alive)
+        {
+            self.write(now, slot, Some(Content::Dead), 0);
+        }
+    }
+
+    pub(super) fn renewed_here(&mut self, row: Row, at: Moment) {
+        let Some(slot) = self.entries.at_row(row) else { return };
+        if let Some(entry) = self.entries.get_mut(slot)
+            && entry.last <= at
+        {
+            (entry.last, entry.home) = (at, self.me);
+        }
+        self.counts.renewals += 1;
+        if self.has(Fault::DirtyBitForgotten) && !self.counts.renewals.is_multiple_of(4) {
+            return;
+        }
+        self.tell_renewal(slot, self.me, at);
+    }
+
+    /// Notes for all who do not hear it otherwise that a lease was renewed through a member.
+    pub(super) fn tell_renewal(&mut self, slot: u32, home: u64, at: Moment) {
+        let Self { links, me, timers, settings, .. } = self;
+        let mut is_told = false;
+        for peer in links.values_mut().filter(|peer| home == *me || !peer.hears_member(home)) {
+            peer.sending.dirty.set(slot);
+            is_told = true;
+        }
+        if is_told {
+            timers.flush.get_or_insert(at.plus(settings.flush));
+        }
+    }
+
+    pub(super) fn expired_here(&mut self, key: &Key) {
+        let Some(slot) = self.entries.find(key) else { return };
+        let Some(entry) = self.entries.get(slot).filter(|entry| entry.is_alive()) else { return };
+        if self.has(Fault::ExpiryReplicated) {
+            let stamp = entry.stamp.time;
+            let now = Now { at: entry.last, wall: crate::model::Timestamp::default() };
+            return self.write(now, slot, Some(Content::Dead), stamp);
+        }
+        self.forget(slot);
+    }
+
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        let pending = std::mem::take(&mut self.pending);
+        pending.into_iter().filter_map(|pending| self.effect(pending)).collect()
+    }
+
+    fn effect(&self, pending: Pending) -> Option<Effect> {
+        let living = |slot, generation| {
+            let entry = self.entries.get(slot).filter(|_| self.entries.generation(slot) == generation)?;
+            match &entry.content {
+                Content::Alive(instance) => Some((entry, instance.clone())),
+                Content::Dead => None,
+            }
+        };
+        match pending {
+            Pending::Put(slot, generation) => living(slot, generation).map(|(entry, instance)| Effect::Put {
+                key: entry.key.clone(),
+                instance,
+                renewed: entry.last,
+            }),
+            Pending::Renew(slot, generation) => {
+                let (entry, _) = living(slot, generation)?;
+                Some(Effect::Renew { row: entry.row?, key: entry.key.clone(), at: entry.last })
+            }
+            Pending::Remove(key) => Some(Effect::Remove { key }),
+        }
+    }
+
+    pub(super) fn placed_here(&mut self, key: &Key, row: Option<Row>) {
+        let Some(slot) = self.entries.find(key) else { return };
+        if !self.entries.get(slot).is_some_and(Entry::is_alive) {
+            return;
+        }
+        match row {
+            Some(row) => {
+                self.unplaced.remove(&slot);
+                self.entries.place(slot, row);
+            }
+            None => {
+                self.unplaced.insert(slot);
+            }
+        }
+    }
+
+    /// Tries again to place what there was no room for, and forgets what of it has run out.
+    pub(super) fn try_unplaced(&mut self, now: Now) {
+        for slot in std::mem::take(&mut self.unplaced) {
+            if self.lasts(slot, now.at) {
+                self.unplaced.insert(slot);
+                self.pending.push(Pending::Put(slot, self.entries.generation(slot)));
+            } else {
+                self.forget(slot);
+            }
+        }
+    }
+
+    /// Forgets deregistrations that no older copy can have outlived.
+    pub(super) fn forget_tombstones(&mut self, now: Moment) {
+        while let Some((died, slot)) = self.tombstones.first().copied()
+            && self.remembrance() <= now.since(died)
+        {
+            self.forget(slot);
+        }
+    }
+}
