@@ -2,7 +2,7 @@
 //!
 //! The folder is looked at every second, and sooner when the system tells of a change in it: on a network, and behind
 //! links, it does not.
-//! Never: writes to the folder, blocks the runtime's own threads on it, or looks more often than its looks are short.
+//! Never: writes to the folder, blocks the runtime's own threads on it, or does nothing but look.
 
 mod content;
 mod folder;
@@ -66,10 +66,11 @@ const SOON: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_millis(100);
 /// Longest wait for that.
 const QUIET_MAX: Duration = Duration::from_millis(500);
-/// A pause is at least so many times as long as the look before it, after a change that was told.
-const PACE: u32 = 4;
-/// The same when nothing was told.
-const PACE_POLL: u32 = 20;
+/// A pause is at least as long as the look before it, and so many times as long when that found nothing new: a folder
+/// that is slow to look at is looked at less often.
+const PACE: u32 = 20;
+/// Longest pause for that reason.
+const POLL_MAX: Duration = Duration::from_secs(30);
 /// A look that takes longer is a failure, and goes on.
 const SLOW: Duration = Duration::from_secs(10);
 
@@ -143,14 +144,15 @@ impl Filesystem {
 
     /// Waits until the next look is due.
     async fn pause(&self) {
-        let (looked, took) = self.last.as_ref().map_or((None, Duration::ZERO), |(l, t)| (Some(l), *t));
-        let usual = if looked.is_some_and(|looked| looked.is_unsettled) { SOON } else { POLL };
-        let is_told = timeout(usual.max(took * PACE_POLL), self.changed.notified()).await.is_ok();
+        let Some((looked, took)) = &self.last else { return };
+        let usual = if looked.is_unsettled { SOON } else { POLL };
+        let pace = if looked.told == 0 { *took * PACE } else { *took };
+        let is_told = timeout(usual.max(pace.min(POLL_MAX)), self.changed.notified()).await.is_ok();
         if is_told {
             let quiet = async { while timeout(QUIET, self.changed.notified()).await.is_ok() {} };
             // Changes without an end are looked at all the same.
             let _ = timeout(QUIET_MAX, quiet).await;
-            sleep(took * PACE).await;
+            sleep((*took).min(POLL)).await;
         }
     }
 }

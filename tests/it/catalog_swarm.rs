@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use self::engine::{Engine, Mood, Swarm};
 use crate::catalogs::{Rig, health, keep_the_contract, until_shown};
 use crate::support::tls::Pki;
+use crate::support::upstream::Upstream;
 use crate::support::{Client, Daemon, Setup, eventually};
 
 /// A swarm for the suite that all catalogs play.
@@ -193,6 +194,23 @@ fn one_wrong_task_does_not_hide_the_others() {
     registry.logged("catalog swarm: 1 tasks cannot be read");
     registry.logged("catalog swarm: a service: service_name has 65 bytes, at most 64 are allowed");
     registry.until_metric("a8_catalog_skipped_total{catalog=\"swarm\"}", 2.0);
+}
+
+#[test]
+fn an_engine_is_followed_by_tcp_also_when_it_tells_no_events() {
+    let swarm = Swarm::recorded();
+    let upstream = Upstream::start(move |asked| match asked.line.split(['?', ' ']).nth(1) {
+        Some("/services") => (200, Some(swarm.services.clone())),
+        Some("/nodes") => (200, Some(swarm.nodes.clone())),
+        Some("/tasks") => (200, Some(swarm.tasks.clone())),
+        Some(_) | None => (403, Some(json!({"message": "not allowed"}))),
+    });
+    let registry = Setup::new(&format!("--swarm_url tcp://{}", upstream.address())).start();
+    until_shown(&registry.client(), &[MESH, PUBLISHED]);
+    eventually("events were asked for", || {
+        upstream.asked().iter().any(|asked| asked.line.starts_with("GET /events")).then_some(())
+    });
+    assert_eq!(health(&registry.client(), "swarm")["failures"], 0);
 }
 
 #[test]
