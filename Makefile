@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: help build build.registry run fmt lint doc precommit check test test.all test.redis test.properties test.fuzz \
-	test.image interop bench docker dockerize.registry release clean
+	test.image test.swarm test.consul test.kubernetes test.simulation test.cluster interop bench cluster docker dockerize.registry release clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 VERSION    := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -19,9 +19,13 @@ NAME       := a8registry-$(VERSION)-$(ARCH)
 STAMP      := A8_BUILD_VERSION=$(VERSION) A8_BUILD_REVISION=$(REVISION) A8_BUILD_DATE=$(DATE)
 
 # With the Redis that the tests found or made.
-WITH_REDIS := PATH="$(abspath $(TARGET_DIR))/redis:$$PATH"
+REDIS_DIR  := $(abspath $(TARGET_DIR))/redis
+WITH_REDIS := A8_TEST_FAKETIME="$(REDIS_DIR)/libfaketime.so" PATH="$(REDIS_DIR):$$PATH"
 # Chapters in which Redis servers are killed, stopped and cut off, or several registries are under load; they take minutes.
-REDIS_FAULTS := redis:: redis_faults redis_setups
+REDIS_FAULTS := redis::clocks redis::cluster redis::faults redis::leases redis::nodes redis::sentinel
+# What every other server has to do that the README names.
+REDIS_CHAPTERS := redis::cluster redis::faults redis::leases redis::nodes redis::sentinel redis::sharing redis::versions \
+	store_model::random_histories_look_the_same_in_redis
 
 # What the long tests may cost.
 FUZZ_SECONDS   ?= 60
@@ -64,20 +68,27 @@ precommit: ## format checked, lint, doc
 check: precommit test ## precommit and test
 
 test: ## the short tests: units, the API, the store in Redis, the README's commands
-	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
+	@sh tests/redis.sh "$(REDIS_DIR)"
 	$(WITH_REDIS) cargo test --locked -- $(addprefix --skip ,$(REDIS_FAULTS))
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
-	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
-	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
+	@sh tests/redis.sh left-out "$(REDIS_DIR)"
+	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes API server, the image; make test.all runs them"
 
-test.all: test test.redis test.properties test.fuzz interop test.image ## all tests, the long ones too
+test.all: test test.redis test.properties test.fuzz interop test.consul test.swarm test.kubernetes test.image ## all tests, the long ones too
 
-test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it
-	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
+test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it; other servers
+	@sh tests/redis.sh "$(REDIS_DIR)"
 	$(WITH_REDIS) cargo test --locked --test it -- redis
-	$(WITH_REDIS) A8_TEST_STORE=redis cargo test --locked --test it -- amalgam8:: eureka:: leases:: tenancy::
-	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
+	$(WITH_REDIS) A8_TEST_STORE=redis cargo test --locked --test it -- --skip redis:: \
+		amalgam8:: eureka:: leases:: peers:: tenancy::
+	@sh tests/redis.sh versions "$(REDIS_DIR)"
+	@for server in "$(REDIS_DIR)"/versions/*/redis-server; do \
+		[ -x "$$server" ] || continue; \
+		echo "on $$("$$server" --version)"; \
+		PATH="$${server%/redis-server}:$$PATH" cargo test --locked --test it -- $(REDIS_CHAPTERS) || exit 1; \
+	done
+	@sh tests/redis.sh left-out "$(REDIS_DIR)" versions
 
 test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
 	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release
@@ -88,12 +99,22 @@ test.fuzz: ## hostile bodies, queries and tokens for FUZZ_SECONDS
 interop: build ## real Eureka clients and a real Eureka server against the binary (JDK, Maven, Python, Node, Go; network)
 	python3 tests/interop/run.py --peer-minutes $(PEER_MINUTES) $(ARGS) bin/a8registry
 
+test.consul: build ## a real Consul agent followed by the binary (Go; network)
+	python3 tests/consul/follow.py $(ARGS) bin/a8registry
+
+test.kubernetes: build ## services of a real Kubernetes API server (Go, openssl, Debian's etcd-server; network when it runs first)
+	python3 tests/kubernetes/run.py bin/a8registry
+
 test.image: ## the image built, run and stopped by a docker daemon of its own (root, Debian)
 	bash tests/docker/image.sh
 
-bench: ## measure requests, memory and start beside a bare HTTP server
+test.swarm: build ## the catalog of Docker Swarm: a docker daemon of its own as a swarm of one node (root, Linux)
+	python3 tests/swarm/run.py bin/a8registry
+
+bench: ## measure requests, memory and start beside a bare HTTP server; a store in Redis beside one in memory
 	$(STAMP) cargo build --release --locked --bin a8registry
-	cargo bench --locked --bench load -- $(ARGS)
+	@sh tests/redis.sh "$(REDIS_DIR)"
+	$(WITH_REDIS) cargo bench --locked --bench load -- $(ARGS)
 
 docker: ## image a8-registry:latest
 	$(DOCKER) build $(DOCKER_FLAGS) \

@@ -8,6 +8,7 @@ pub mod config;
 pub mod consul;
 pub mod eureka;
 pub mod filesystem;
+mod following;
 pub mod kubernetes;
 mod metrics;
 mod sink;
@@ -27,6 +28,8 @@ use crate::model::{CatalogName, Clock, Instance, InstanceId, Moment, Namespace};
 use crate::store::Store;
 
 pub use config::CatalogsConfig;
+pub use following::Following;
+pub use metrics::CatalogMetrics;
 pub use sink::{Sink, Taken};
 pub use standing::{STALE_AFTER, Standing, State};
 pub use usage::InUse;
@@ -44,6 +47,7 @@ pub struct Catalogs(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<Clock>,
+    on: Vec<CatalogName>,
     max_instances: usize,
     in_use: InUse,
     books: [Mutex<Book>; CatalogName::ALL.len()],
@@ -67,13 +71,15 @@ const SKIP_LOG_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 // === impl Catalogs ===
 
 impl Catalogs {
-    /// Catalogs of at most `max_instances` each, whose instances appear in the directories of `store`.
+    /// The catalogs that are `on`, of at most `max_instances` each, whose instances appear in the directories of
+    /// `store`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, max_instances: usize) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, on: Vec<CatalogName>, max_instances: usize) -> Self {
         Self(Arc::new(Inner {
             store,
             in_use: InUse::new(clock.clone()),
             clock,
+            on,
             max_instances,
             books: std::array::from_fn(|_| Mutex::new(Book::empty())),
             tried: Default::default(),
@@ -90,6 +96,23 @@ impl Catalogs {
     #[must_use]
     pub fn in_use(&self) -> &InUse {
         &self.0.in_use
+    }
+
+    /// The catalogs that are on, in order of precedence.
+    pub fn on(&self) -> impl Iterator<Item = CatalogName> {
+        self.0.on.iter().copied()
+    }
+
+    /// Whether a catalog is on.
+    #[must_use]
+    pub fn is_on(&self, name: CatalogName) -> bool {
+        self.0.on.contains(&name)
+    }
+
+    /// The present, by which ages are told.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.0.clock.now()
     }
 
     /// How a catalog stands.
@@ -142,12 +165,14 @@ impl Catalogs {
         let Book { standing, found, .. } = book;
         let known = found.entry(namespace.clone()).or_default();
         let mut overlay = Overlay::of(name);
-        for id in gone {
+        let put: HashSet<&InstanceId> = puts.iter().map(|instance| &instance.id).collect();
+        for id in gone.into_iter().filter(|id| !put.contains(id)) {
             if known.remove(&id).is_some() {
                 standing.instances -= 1;
                 overlay.gone.push(id);
             }
         }
+        drop(put);
         let (mut skipped, mut seen) = (0, HashSet::new());
         for instance in puts {
             if !seen.insert(instance.id.clone()) {
@@ -227,6 +252,14 @@ impl Catalogs {
         let unlogged = std::mem::take(&mut book.skips_unlogged);
         book.skip_logged = Some(now);
         tracing::warn!(catalog = %name, unlogged, "catalog {name}: left out: {what}");
+    }
+
+    fn left_out(&self, name: CatalogName, things: usize) {
+        self.book(name).lock().standing.skipped += u64::try_from(things).unwrap_or(u64::MAX);
+    }
+
+    fn max_instances(&self) -> usize {
+        self.0.max_instances
     }
 
     fn tried(&self, name: CatalogName) {

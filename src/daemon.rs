@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
 use crate::auth::{Authentication, KeyReload};
+use crate::catalog::{CatalogMetrics, Catalogs, Following};
 use crate::config::{CapacityConfig, Config, Limits, ListenConfig, OpsConfig, StoreConfig, Timeouts};
-use crate::directory::{LeaseRules, LogLimits};
+use crate::directory::{LeaseRules, LogLimits, Tags};
 use crate::listener::{Listener, ListenerConfig, TlsConfig};
 use crate::model::{Clock, Timestamp};
 use crate::peers::{Listening, Peering};
@@ -49,6 +50,7 @@ pub struct Daemon {
     health: Arc<Health>,
     store: StoreLoops,
     peering: Option<Peering>,
+    following: Option<(Catalogs, Following)>,
     key_reload: Option<KeyReload>,
     timeouts: Timeouts,
 }
@@ -71,7 +73,7 @@ impl Daemon {
             limits,
             timeouts,
             peers,
-            catalogs: _,
+            catalogs,
             ops,
             log: _,
             given,
@@ -102,12 +104,24 @@ impl Daemon {
             }
             StoreConfig::Redis(config) => {
                 let metrics = (store_metrics.clone(), redis_metrics.clone());
-                let limits = redis_limits(&capacity, leases);
+                let tags = if catalogs.on().is_empty() { Tags::Shared } else { Tags::Own };
+                let limits = redis_limits(&capacity, leases, tags);
                 let (redis, loops) = RedisStore::new(*config, limits, clock.clone(), metrics, health.clone());
                 (Arc::new(redis), StoreLoops::Redis(Box::new(loops)))
             }
         };
-        let registry = Registry::new(store, clock.clone(), ttl);
+        let registry = Registry::new(store.clone(), clock.clone(), ttl);
+        let on = catalogs.on();
+        let following = match on.is_empty() {
+            true => None,
+            false => {
+                let shown = Catalogs::new(store, clock.clone(), on, catalogs.max_instances);
+                registry.tell_usage(Arc::new(shown.in_use().clone()));
+                let following = Following::new(catalogs, shown.clone(), health.clone())
+                    .context("a catalog cannot be followed")?;
+                Some((shown, following))
+            }
+        };
 
         let OpsConfig { token, address: ops_address } = ops;
         let listener_config = listener_config(&listen, limits.connections, limits.header_bytes, &timeouts);
@@ -140,6 +154,9 @@ impl Daemon {
         if is_redis {
             redis_metrics.register(shown);
         }
+        if let Some((catalogs, _)) = &following {
+            shown.register_collector(Box::new(CatalogMetrics(catalogs.clone())));
+        }
         listener.metrics().register(shown);
         authentication.metrics().register(shown);
         api.eureka_metrics().register(shown);
@@ -168,6 +185,7 @@ impl Daemon {
             health,
             store: store_loops,
             peering,
+            following,
             key_reload,
             timeouts,
         })
@@ -191,24 +209,28 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { listener, ops_listener, api, ops, observer, health, store, peering, key_reload, timeouts } =
-            self;
+        let Self { listener, ops_listener, api, ops, observer, health, store, .. } = self;
+        let Self { peering, following, key_reload, timeouts, .. } = self;
         let mut tasks = Tasks::new();
         // A store in another process is ready when everything was read from there.
-        let (is_ready, tried) = match store {
+        let (is_ready, tried, read) = match store {
             StoreLoops::Memory(reaper) => {
                 tasks.spawn(Phase::Upkeep, "reaper", |shutdown| reaper.run(shutdown));
-                (true, None)
+                (true, None, None)
             }
             StoreLoops::Redis(loops) => {
-                let RedisLoops { follower, coalescer, reaper, upkeep, tried } = *loops;
+                let RedisLoops { follower, coalescer, reaper, upkeep, tried, read } = *loops;
                 tasks.spawn(Phase::Upkeep, "redis mirror", |shutdown| follower.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis renewals", |shutdown| coalescer.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis reaper", |shutdown| reaper.run(shutdown));
                 tasks.spawn(Phase::Upkeep, "redis upkeep", |shutdown| upkeep.run(shutdown));
-                (false, Some(tried))
+                (false, Some(tried), Some(read))
             }
         };
+        let catalogs = following.map(|(catalogs, following)| {
+            tasks.spawn(Phase::Upkeep, "catalogs", |shutdown| following.run(shutdown));
+            catalogs
+        });
         if let Some(reload) = key_reload {
             tasks.spawn(Phase::Upkeep, "key reload", |shutdown| reload.run(shutdown));
         }
@@ -223,18 +245,20 @@ impl Daemon {
         }
         let address = listener.local_addr()?;
         let service = api::Entrance::new(api, ops, &observer);
-        let tried_first = tried.clone();
         tasks.spawn(Phase::Serve, "listener", |shutdown| async move {
             if let Some(tried) = tried {
                 // Told to stop meanwhile, it serves nobody.
                 let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
+            }
+            if let Some(catalogs) = catalogs {
+                Following::until_read(catalogs, shutdown.clone()).await;
             }
             serve(listener, service, shutdown).await;
         });
         match peering {
             None if is_ready => health.enter(HealthPhase::Ready),
             None => {}
-            Some(peering) => spawn_peering(&mut tasks, peering, tried_first),
+            Some(peering) => spawn_peering(&mut tasks, peering, read),
         }
         tracing::info!(%address, "the registry is served on {address}");
 
@@ -254,12 +278,12 @@ impl Daemon {
 }
 
 /// Starts what peers need; it makes the process ready.
-fn spawn_peering(tasks: &mut Tasks, peering: Peering, tried: Option<CancellationToken>) {
+fn spawn_peering(tasks: &mut Tasks, peering: Peering, read: Option<CancellationToken>) {
     let Peering { peers: _, links, announcements, first_sync } = peering;
     tasks.spawn(Phase::Announce, "peer synchronization", |shutdown| async move {
-        if let Some(tried) = tried {
+        if let Some(read) = read {
             // What peers say can be written down when the store was reached; told to stop meanwhile, it ends at once.
-            let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
+            let _ = shutdown.run_until_cancelled(read.cancelled()).await;
         }
         first_sync.run(shutdown).await;
     });
@@ -315,10 +339,10 @@ fn memory_config(capacity: &CapacityConfig, leases: LeaseRules) -> MemoryConfig 
     }
 }
 
-fn redis_limits(capacity: &CapacityConfig, leases: LeaseRules) -> RedisLimits {
+fn redis_limits(capacity: &CapacityConfig, leases: LeaseRules, tags: Tags) -> RedisLimits {
     let MemoryConfig { namespace_capacity, max_namespaces, change_log, leases } =
         memory_config(capacity, leases);
-    RedisLimits { namespace_capacity, max_namespaces, change_log, leases }
+    RedisLimits { namespace_capacity, max_namespaces, change_log, tags, leases }
 }
 
 fn listener_config(

@@ -30,13 +30,15 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::model::{Clock, Instance, InstanceId, Status, Timestamp};
+use crate::model::{CatalogName, Clock, Instance, InstanceId, Status, Timestamp};
 use crate::wire::encoded::{Encoded, quoted};
 use changes::ChangeLog;
 use chunk::Chunk;
 use delta::DeltaCache;
 use history::Events;
 use index::{Entry, Index};
+use mirroring::Following;
+use overlay::Layers;
 use preservation::Pulse;
 use select::Criteria;
 use tree::Tree;
@@ -46,7 +48,7 @@ pub use changes::{Cause, Change, Delta, LogLimits, Op, Revision, Tag};
 pub use gzip::gzip;
 pub use history::History;
 pub use listing::{Encoding, Frames, Listing};
-pub use mirroring::{Applied, News};
+pub use mirroring::{Applied, News, Tags};
 pub use overlay::Overlay;
 pub use preservation::{LeaseRules, Preservation};
 pub use select::{Fields, Selector, Shown};
@@ -83,6 +85,8 @@ struct Snapshot {
     epoch: u64,
     revision: Revision,
     instances: usize,
+    /// Those of them that catalogs have.
+    foreign: usize,
     /// Instances in each status, in the order of [`Status::ALL`].
     counts: [usize; Status::ALL.len()],
     tree: Tree,
@@ -92,6 +96,10 @@ struct Snapshot {
 struct Writer {
     log: ChangeLog,
     events: Events,
+    /// What catalogs have, shown or hidden by something of higher precedence; none as long as they have nothing.
+    layers: Option<Box<Layers>>,
+    /// Where it stands when it follows another directory.
+    following: Option<Following>,
     /// Dropped by its store; nothing may be written any more.
     is_closed: bool,
 }
@@ -137,6 +145,8 @@ impl Directory {
             writer: Mutex::new(Writer {
                 log: ChangeLog::new(limits),
                 events: Events::default(),
+                layers: None,
+                following: None,
                 is_closed: false,
             }),
             rules,
@@ -166,6 +176,26 @@ impl Directory {
         self.snapshot.load().instances
     }
 
+    /// Number of the store's own instances, without those that catalogs have.
+    #[must_use]
+    pub fn own_len(&self) -> usize {
+        let snapshot = self.snapshot.load();
+        snapshot.instances - snapshot.foreign
+    }
+
+    /// The catalog whose instance readers see under this id; none for the store's own, or when there is no such instance.
+    #[must_use]
+    pub fn catalog_of(&self, id: &str) -> Option<CatalogName> {
+        self.index.with(id, |entry| entry.instance.foreign.map(|foreign| foreign.catalog)).flatten()
+    }
+
+    /// The store's own living instance with this id.
+    #[must_use]
+    pub fn get_own(&self, id: &str) -> Option<Arc<Instance>> {
+        let now = self.clock.now();
+        self.living(id, now).filter(Entry::is_own).map(|entry| entry.instance)
+    }
+
     /// Whether there is no instance.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -183,8 +213,8 @@ impl Directory {
     #[must_use]
     pub fn get_json(&self, id: &str) -> Option<Bytes> {
         let entry = self.living(id, self.clock.now())?;
-        let renewed = self.slots.renewed(entry.slot)?;
-        Some(Encoded::of(&entry.instance, self.clock.time_of_day(renewed)).json.into())
+        let Held { instance, renewed } = self.held(entry)?;
+        Some(Encoded::of(&instance, renewed).json.into())
     }
 
     /// The instances that fit, in order of service and id.
@@ -310,8 +340,11 @@ impl Directory {
         let snapshot = self.snapshot.load_full();
         snapshot.tree.for_each(&mut |chunk| {
             for (row, instance) in chunk.rows().iter().zip(chunk.roster.iter()) {
-                let renewed = self.slots.renewed(row.slot).unwrap_or_default();
-                visit(instance, self.clock.time_of_day(renewed));
+                let renewed = match instance.foreign {
+                    Some(foreign) => foreign.renewed.unwrap_or_default(),
+                    None => self.clock.time_of_day(self.slots.renewed(row.slot).unwrap_or_default()),
+                };
+                visit(instance, renewed);
             }
         });
     }
@@ -335,7 +368,10 @@ impl Directory {
     }
 
     fn held(&self, Entry { instance, slot, .. }: Entry) -> Option<Held> {
-        let renewed = self.clock.time_of_day(self.slots.renewed(slot)?);
+        let renewed = match instance.foreign {
+            Some(foreign) => foreign.renewed.unwrap_or_default(),
+            None => self.clock.time_of_day(self.slots.renewed(slot)?),
+        };
         Some(Held { instance, renewed })
     }
 

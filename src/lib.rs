@@ -30,6 +30,7 @@
 //! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), renditions (the same for Eureka's readers), the change log, selection, self-preservation |
 //! | [`store`] | who may write what, capacity, leases that run out |
 //! | [`registry`] | the narrow waist that handlers call |
+//! | [`catalog`] | foreign systems that are followed: what differs in them is laid over a directory |
 //! | [`outbound`] | calls to other servers: their bounds, TLS, credentials |
 //! | [`peers`] | Eureka servers that are told of our clients' writes: queues, first synchronization |
 //! | [`auth`] | from a token to a namespace |
@@ -60,9 +61,17 @@
 //! [`registry`] grants the lease → [`store::memory`] checks capacity → [`directory`] places it: slot, chunk,
 //! revision, change.
 //!
-//! **With Redis.** [`store::redis`] compares and puts by a script what the model's rules made of a registration, and
-//! answers when its own mirror has it; heartbeats of a few milliseconds go as one call. `store/redis/following.rs`
-//! reads everybody's changes into the mirror, which is what the directories are then.
+//! **Register with Redis.** The same road to [`store::redis`], whose `writing.rs` looks up in its mirror what is known under
+//! the id, lets the model's rules make the new instance of it, and calls `scripts/put.lua` with both: the script compares
+//! with what is there, checks capacity, puts the record, begins the lease on the bucket's clock, counts the revision and
+//! adds the change to the bucket's stream, all at once. When another node was faster it answers with what is there, and it
+//! is decided again. `calling.rs` has the script refused when Redis has lost the bucket, and `following.rs` writes it back
+//! first. The change is applied to the own mirror and then answered; `following.rs` reads it on all other nodes from the
+//! stream, in order. What a node missed is read as a whole (`loading.rs`) and told as changes (`directory/mirroring.rs`).
+//!
+//! **Heartbeat with Redis.** `renewals.rs` waits three milliseconds for others; `scripts/renew.lua` begins the leases of all
+//! that came for a bucket, and each gets its own answer. `keeping.rs` ticks the buckets' clocks a few times a second, is
+//! told which leases are over and reaps them by `scripts/remove.lua`, whichever node comes first.
 //!
 //! **Heartbeat.** The same road, shorter: in `directory/slots.rs` one look-up and two atomic stores.
 //!
@@ -77,6 +86,10 @@
 //! a kind for an instance → its [`peers::Link`] sends a batch → what the peer answers to each write is done. What
 //! comes from a peer is registered as a peer's and offered to nobody; what it knew before something ended or changed here
 //! does not undo that (`registry/recent.rs`).
+//!
+//! **Catalogs.** A follower of a foreign system (`catalog/kubernetes.rs`, ...) says to its [`catalog::Sink`] what it has →
+//! [`catalog::Catalogs`] keeps to its bound and finds what differs → `directory/overlay.rs` shows it where the store has
+//! nothing under the same id, as one more change of the same revision.
 //!
 //! **Expiry.** [`store::expiry`] looks along all deadlines four times a second, removes what is due from
 //! its directory under the locks that a renewal would need, and lets the change log forget.

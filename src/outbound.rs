@@ -2,13 +2,14 @@
 //!
 //! Each call has a bound for every wait and for the bytes of its answer, which may come compressed.
 //! Never: follows a redirect, calls a second time by itself, trusts a certificate that the system's authorities
-//! did not sign, or shows credentials.
+//! did not sign unless told to, or shows credentials.
 
+mod backoff;
+mod trust;
 mod url;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,25 +22,16 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
+pub(crate) use backoff::{Backoff, jittered};
+pub use trust::Trust;
 pub use url::{BaseUrl, NoBaseUrl, redacted};
 
 /// Calls other servers; cheap to clone, the clones share connections.
 #[derive(Debug, Clone)]
 pub struct Outbound {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-}
-
-/// Whose certificates are trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// Nobody's: for those who only call without TLS. Costs no look at files.
-    Nobody,
-    /// Those that the authorities of this system signed.
-    System,
 }
 
 /// What a call may cost.
@@ -111,29 +103,13 @@ impl Outbound {
     /// A caller without a connection yet. Without any authority on this system, calls with TLS fail; the log says so.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
-        let mut roots = RootCertStore::empty();
-        if trust == Trust::System {
-            let found = rustls_native_certs::load_native_certs();
-            for error in found.errors {
-                tracing::warn!(%error, "authorities of this system cannot be read: {error}");
-            }
-            let (good, _) = roots.add_parsable_certificates(found.certs);
-            if good == 0 {
-                tracing::error!("there is no authority on this system, so no server with TLS can be called");
-            }
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the cipher suites of TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_keepalive(Some(IDLE));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(trust::tls(trust))
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -285,6 +261,28 @@ mod tests {
         assert_eq!(decoded(None, &[&zeros], 99_999), Err(CallError::TooLong { max: 99_999 }));
         assert!(matches!(decoded(Some("gzip"), &[b"plain text"], 99), Err(CallError::Broken(_))));
         assert!(matches!(decoded(Some("gzip"), &[head], 99), Err(CallError::Broken(_))));
+    }
+
+    #[tokio::test]
+    async fn who_drips_is_not_waited_for_without_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let dripping = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut piece: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+            while tokio::io::AsyncWriteExt::write_all(&mut stream, piece).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                piece = b"x";
+            }
+        };
+        let request = Request::get(format!("http://{address}/")).body(Full::default()).expect("a request");
+        let bounds =
+            Bounds { quiet: Duration::from_secs(20), whole: Duration::from_millis(200), bytes: 1 << 20 };
+        let outbound = Outbound::new(Trust::Nobody);
+        tokio::select! {
+            reply = outbound.call(request, bounds) => assert_eq!(reply.err(), Some(CallError::TimedOut)),
+            () = dripping => panic!("it was hung up on before"),
+        }
     }
 
     #[tokio::test]

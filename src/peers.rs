@@ -6,7 +6,6 @@
 //! Never: answers a peer's requests; that is the API's.
 
 mod announcement;
-mod backoff;
 mod first_sync;
 mod intake;
 mod link;
@@ -150,6 +149,7 @@ impl Peering {
             has_taken_over: AtomicBool::new(false),
         });
         peers.report();
+        health.awaits(FirstSync::PART);
         registry.forward_to(peers.clone());
         let each = || peers.peers.iter().map(|peer| (peers.clone(), peer.clone()));
         Ok(Some(Self {

@@ -35,8 +35,16 @@ struct Inner {
     ttl: TtlLimits,
     /// What readers of a namespace see that nobody has written to.
     vacant: Arc<Directory>,
+    /// Told of each namespace that is read or written, when somebody wants to know.
+    usage: OnceLock<Arc<dyn Usage>>,
     forward: OnceLock<Arc<dyn Forward>>,
     recent: Recent,
+}
+
+/// Who wants to know which namespaces are used. Called for each read: it must cost next to nothing.
+pub trait Usage: Send + Sync + std::fmt::Debug {
+    /// Somebody reads this namespace.
+    fn used(&self, namespace: &Namespace);
 }
 
 /// A renewal by the Eureka API.
@@ -118,8 +126,8 @@ impl Registry {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, ttl: TtlLimits) -> Self {
         let vacant = Arc::new(Directory::vacant(clock.clone()));
-        let (forward, recent) = (OnceLock::new(), Recent::default());
-        Self(Arc::new(Inner { store, clock, ttl, vacant, forward, recent }))
+        let (usage, forward, recent) = (OnceLock::new(), OnceLock::new(), Recent::default());
+        Self(Arc::new(Inner { store, clock, ttl, vacant, usage, forward, recent }))
     }
 
     /// Registers or replaces an instance.
@@ -154,7 +162,7 @@ impl Registry {
     async fn forget_copy_of(&self, namespace: &Namespace, instance: &Instance) {
         let copy = InstanceId::of_application(instance.service.as_str(), instance.id.as_str());
         self.about_to_write(namespace, copy.as_str()).await;
-        if self.directory(namespace).get(copy.as_str()).is_some() {
+        if self.directory(namespace).get_own(copy.as_str()).is_some() {
             // When it went meanwhile, that is as well.
             let _ = self.0.store.deregister(namespace, copy.as_str(), Origin::Peer).await;
         }
@@ -164,7 +172,7 @@ impl Registry {
     #[must_use]
     pub fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>> {
         if self.forwards(namespace)
-            && let Some(instance) = self.directory(namespace).get(id)
+            && let Some(instance) = self.directory(namespace).get_own(id)
         {
             self.forward(namespace, Origin::Client, || Forwarded::Renew(instance));
         }
@@ -182,7 +190,7 @@ impl Registry {
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         if self.forwards(namespace) {
             let directory = self.directory(namespace);
-            for instance in ids.iter().filter_map(|id| directory.get(id)) {
+            for instance in ids.iter().filter_map(|id| directory.get_own(id)) {
                 self.forward(namespace, Origin::Client, || Forwarded::Renew(instance));
             }
         }
@@ -289,9 +297,18 @@ impl Registry {
         debug_assert!(is_first, "writes are forwarded by one");
     }
 
+    /// Has `usage` told of each namespace that is read from now on; once for a registry.
+    pub fn tell_usage(&self, usage: Arc<dyn Usage>) {
+        let is_first = self.0.usage.set(usage).is_ok();
+        debug_assert!(is_first, "usage is told to one");
+    }
+
     /// Everything there is to read of a namespace. Reading never makes a namespace.
     #[must_use]
     pub fn directory(&self, namespace: &Namespace) -> Arc<Directory> {
+        if let Some(usage) = self.0.usage.get() {
+            usage.used(namespace);
+        }
         self.0.store.directory(namespace).unwrap_or_else(|| self.0.vacant.clone())
     }
 
@@ -320,7 +337,7 @@ fn answered(answer: Answer<Result<(), StoreError>>, outcome: Beaten) -> Answer<R
 fn beaten(renewed: Result<(), StoreError>, outcome: Beaten) -> Result<Beaten, StoreError> {
     match renewed {
         Ok(()) => Ok(outcome),
-        Err(StoreError::NoSuchInstance) => Ok(Beaten::MustRegister),
+        Err(StoreError::NoSuchInstance | StoreError::ReadOnly { .. }) => Ok(Beaten::MustRegister),
         Err(error) => Err(error),
     }
 }

@@ -18,7 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use crate::directory::{Directory, Overlay};
-use crate::model::{Instance, InstanceId, Invalid, Namespace, Origin, Update};
+use crate::model::{CatalogName, Instance, InstanceId, Invalid, Namespace, Origin, Update};
 
 /// A store's answer: there at once (memory), or after a wait (another process). A store in memory
 /// allocates nothing to give it.
@@ -47,7 +47,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         judge: &mut dyn FnMut(&Arc<Instance>) -> bool,
     ) -> Answer<Result<(), StoreError>> {
         let directory = self.directory(namespace);
-        match directory.and_then(|directory| directory.find_instance(application, id)) {
+        let found = directory.and_then(|directory| directory.find_instance(application, id));
+        match found.filter(|instance| instance.foreign.is_none()) {
             Some(instance) if judge(&instance) => self.renew(namespace, instance.id.as_str()),
             Some(_) => Either::Left(ready(Ok(()))),
             // What readers do not see yet may be there all the same.
@@ -160,6 +161,12 @@ pub enum StoreError {
     /// No living instance has this id in this namespace.
     #[error("no such instance")]
     NoSuchInstance,
+    /// The instance with this id is a catalog's, which nobody can change here.
+    #[error("the instance is one of the catalog {catalog}, which is read-only here")]
+    ReadOnly {
+        /// The catalog that has it.
+        catalog: CatalogName,
+    },
     /// The namespace holds as many instances as it may.
     #[error("the namespace holds {capacity} instances, which is its capacity")]
     NamespaceFull {
@@ -178,6 +185,17 @@ pub enum StoreError {
     /// The process that keeps it all cannot be reached, or will not; whether the write was done is not known.
     #[error("the store cannot be reached at present")]
     Unavailable,
+}
+
+// === impl StoreError ===
+
+impl StoreError {
+    /// Why an instance cannot be written that the store itself does not have.
+    #[must_use]
+    pub fn absent(directory: Option<&Directory>, id: &str) -> Self {
+        let catalog = directory.and_then(|directory| directory.catalog_of(id));
+        catalog.map_or(Self::NoSuchInstance, |catalog| Self::ReadOnly { catalog })
+    }
 }
 
 // === impl StoreMetrics ===
@@ -199,6 +217,7 @@ impl StoreMetrics {
     pub fn refused(&self, error: StoreError) -> StoreError {
         let reason = match error {
             StoreError::NoSuchInstance => "no_such_instance",
+            StoreError::ReadOnly { .. } => "read_only",
             StoreError::NamespaceFull { .. } => "namespace_full",
             StoreError::TooManyNamespaces { .. } => "too_many_namespaces",
             StoreError::Invalid(_) => "invalid",

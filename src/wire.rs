@@ -4,6 +4,7 @@
 //! is right to say it.
 
 pub mod amalgam8;
+pub mod consul;
 pub mod encoded;
 pub mod eureka;
 pub mod lenient;

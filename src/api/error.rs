@@ -124,6 +124,7 @@ struct Answer {
     got: Option<Cow<'static, str>>,
     wanted: Option<Cow<'static, str>>,
     reason: Option<Cow<'static, str>>,
+    catalog: Option<&'static str>,
 }
 
 /// How long a client should wait that was turned away for others' sake.
@@ -219,6 +220,9 @@ impl ApiError {
                 .field("Host")
                 .got(*got)
                 .wanted("the name under which this registry is reached"),
+            Self::Store(doing, why @ StoreError::ReadOnly { catalog }) => {
+                Answer::new(status_of(why), doing.failed()).reason(why.to_string()).catalog(catalog.as_str())
+            }
             Self::Store(doing, why) => Answer::new(status_of(why), doing.failed()).reason(why.to_string()),
             Self::NoSuchService => Answer::new(StatusCode::NOT_FOUND, "Service name not found"),
             Self::NoSuchInstance => Answer::new(StatusCode::NOT_FOUND, "Instance not found"),
@@ -319,7 +323,7 @@ impl From<BadSegment> for ApiError {
 #[must_use]
 pub fn status_of(why: &StoreError) -> StatusCode {
     match why {
-        StoreError::NoSuchInstance => StatusCode::GONE,
+        StoreError::NoSuchInstance | StoreError::ReadOnly { .. } => StatusCode::GONE,
         StoreError::NamespaceFull { .. } | StoreError::TooManyNamespaces { .. } => StatusCode::FORBIDDEN,
         StoreError::Invalid(_) => StatusCode::BAD_REQUEST,
         StoreError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -413,7 +417,15 @@ fn refused(why: &AuthError) -> Answer {
 
 impl Answer {
     fn new(status: StatusCode, error: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, error: error.into(), field: None, got: None, wanted: None, reason: None }
+        Self {
+            status,
+            error: error.into(),
+            field: None,
+            got: None,
+            wanted: None,
+            reason: None,
+            catalog: None,
+        }
     }
 
     fn field(self, field: impl Into<Cow<'static, str>>) -> Self {
@@ -432,14 +444,19 @@ impl Answer {
         Self { reason: Some(reason.into()), ..self }
     }
 
+    fn catalog(self, catalog: &'static str) -> Self {
+        Self { catalog: Some(catalog), ..self }
+    }
+
     fn body(&self) -> Vec<u8> {
-        let Self { status: _, error, field, got, wanted, reason } = self;
+        let Self { status: _, error, field, got, wanted, reason, catalog } = self;
         let body = ErrorBody {
             error,
             field: field.as_deref(),
             got: got.as_deref(),
             wanted: wanted.as_deref(),
             reason: reason.as_deref(),
+            catalog: *catalog,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{Namespace, Secret};
+use crate::model::{CatalogName, Namespace, Secret};
 use crate::outbound::BaseUrl;
 
 /// All catalogs; one that is none is off.
@@ -23,6 +23,23 @@ pub struct CatalogsConfig {
     pub swarm: Option<SwarmConfig>,
     /// Most instances of one catalog, over all namespaces; at least 1.
     pub max_instances: usize,
+}
+
+// === impl CatalogsConfig ===
+
+impl CatalogsConfig {
+    /// The catalogs that are on, in order of precedence.
+    #[must_use]
+    pub fn on(&self) -> Vec<CatalogName> {
+        let is_on = |name: &CatalogName| match name {
+            CatalogName::Kubernetes => self.kubernetes.is_some(),
+            CatalogName::Eureka => self.eureka.is_some(),
+            CatalogName::Filesystem => self.filesystem.is_some(),
+            CatalogName::Consul => self.consul.is_some(),
+            CatalogName::Swarm => self.swarm.is_some(),
+        };
+        CatalogName::ALL.into_iter().filter(is_on).collect()
+    }
 }
 
 /// Which Kubernetes cluster, and how it is asked.
@@ -50,8 +67,8 @@ pub struct KubernetesConfig {
 pub enum KubernetesServer {
     /// At this URL.
     At(BaseUrl),
-    /// Where the pod's service account says.
-    InCluster,
+    /// At this URL, which the pod's environment says; files of its service account say the rest.
+    InCluster(BaseUrl),
 }
 
 /// Which Eureka server is followed, and where to.

@@ -23,6 +23,9 @@ pub struct Taken {
     pub left_out: usize,
 }
 
+/// Instances beyond a catalog's bound that are made, only to be counted.
+const COUNTED: usize = 50_000;
+
 // === impl Sink ===
 
 impl Sink {
@@ -63,6 +66,24 @@ impl Sink {
     /// counted, and logged now and then.
     pub fn skipped(&self, what: impl Display) {
         self.catalogs.skipped(self.name, &what);
+    }
+
+    /// So many things cannot be shown here and were left out; the catalog has logged which. They are counted.
+    pub fn left_out(&self, things: usize) {
+        self.catalogs.left_out(self.name, things);
+    }
+
+    /// Most instances that the catalog may have, over all namespaces.
+    #[must_use]
+    pub fn max_instances(&self) -> usize {
+        self.catalogs.max_instances()
+    }
+
+    /// Instances beyond which none need be made of what a foreign system says: so many more than the catalog may have
+    /// that it counts what it leaves out, except where that would cost too much memory.
+    #[must_use]
+    pub fn enough(&self) -> usize {
+        self.max_instances().saturating_add(COUNTED)
     }
 
     /// The first attempt is over, well or not; requests need not wait for it any longer. Every catalog says so

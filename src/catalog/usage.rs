@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::model::{Clock, Moment, Namespace};
+use crate::registry::Usage;
 
 /// The namespaces that were read or written lately; cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,8 +40,7 @@ impl InUse {
         Self(Arc::new(Inner { clock, used: RwLock::default(), grown: watch::Sender::new(()) }))
     }
 
-    /// Somebody uses a namespace.
-    pub fn note(&self, namespace: &Namespace) {
+    fn note(&self, namespace: &Namespace) {
         let now = self.0.clock.now().as_millis();
         if let Some(last) = self.0.used.read().get(namespace) {
             return last.store(now, Ordering::Relaxed);
@@ -73,5 +73,11 @@ impl InUse {
     #[must_use]
     pub fn grown(&self) -> watch::Receiver<()> {
         self.0.grown.subscribe()
+    }
+}
+
+impl Usage for InUse {
+    fn used(&self, namespace: &Namespace) {
+        self.note(namespace);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::ArgAction;
 
 use super::ConfigError;
-use super::spelling::Settings;
-use super::values::{self, boolean, positive_duration, text, whole};
+use super::spelling::{self, Settings};
+use super::values::{self, KubernetesUrl, boolean, positive_duration, text, whole};
 use crate::catalog::config::{
     CatalogsConfig, ConsulConfig, EurekaConfig, KubernetesConfig, KubernetesServer, SwarmConfig, SwarmEngine,
 };
@@ -21,8 +21,8 @@ use crate::outbound::BaseUrl;
 pub(super) struct CatalogArgs {
     /// API server of a Kubernetes cluster whose services are shown too, or `in-cluster` for everything from the
     /// pod's service account; unset: none
-    #[arg(long, value_name = "URL", value_parser = values::kubernetes_server)]
-    pub(super) k8s_url: Option<KubernetesServer>,
+    #[arg(long, value_name = "URL", value_parser = values::kubernetes_url)]
+    pub(super) k8s_url: Option<KubernetesUrl>,
     /// Bearer token for --k8s_url
     #[arg(long, value_name = "SECRET", value_parser = values::secret)]
     pub(super) k8s_token: Option<Secret>,
@@ -125,7 +125,12 @@ pub(super) fn catalogs_config(
         }
     }
     let text = |text: String| text.into_boxed_str();
-    let kubernetes = args.k8s_url.map(|server| KubernetesConfig {
+    let server = match args.k8s_url {
+        None => None,
+        Some(KubernetesUrl::At(url)) => Some(KubernetesServer::At(url)),
+        Some(KubernetesUrl::InCluster) => Some(in_cluster(settings)?),
+    };
+    let kubernetes = server.map(|server| KubernetesConfig {
         server,
         token: args.k8s_token,
         token_file: args.k8s_token_file,
@@ -165,6 +170,22 @@ pub(super) fn catalogs_config(
         consul,
         swarm,
         max_instances: args.catalog_max_instances,
+    })
+}
+
+/// The API server of the cluster that the process runs in, as Kubernetes tells its pods.
+fn in_cluster(settings: &Settings) -> Result<KubernetesServer, ConfigError> {
+    let [host, port] = spelling::KUBERNETES_VARIABLES.map(|name| settings.surrounding(name));
+    let url = host.zip(port).and_then(|(host, port)| {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("https://{host}:{port}/").parse().ok()
+    });
+    url.map(KubernetesServer::InCluster).ok_or_else(|| {
+        ConfigError::Contradiction(format!(
+            "{} is in-cluster, but the variables {} do not say where; outside of a pod give a URL",
+            settings.name("k8s_url"),
+            spelling::KUBERNETES_VARIABLES.join(" and ")
+        ))
     })
 }
 

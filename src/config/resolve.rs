@@ -275,11 +275,6 @@ fn redis_config(
             "--store_ca_file, --store_cert and --store_key have no effect without rediss://".to_owned(),
         );
     }
-    for flag in ["eureka_strict_expiry", "self_preservation"] {
-        if !settings.flags_with_prefix(flag).is_empty() {
-            warnings.push(format!("{} has no effect with --store redis", settings.name(flag)));
-        }
-    }
     Ok(RedisConfig {
         address,
         user: store_user,

@@ -26,7 +26,12 @@ pub(super) enum Command {
 pub(super) struct Settings {
     given: Vec<Setting>,
     unknown_variables: Vec<String>,
+    /// What others say of the place where the process runs.
+    surroundings: BTreeMap<String, String>,
 }
+
+/// Where Kubernetes tells its pods that its API server is: host and port.
+pub(super) const KUBERNETES_VARIABLES: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
 
 /// One value of one flag.
 #[derive(Debug)]
@@ -170,10 +175,14 @@ impl Settings {
         flags: &[Setting],
         env: impl Iterator<Item = (OsString, OsString)>,
     ) {
-        let mut ours: BTreeMap<String, OsString> = env
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .filter(|(name, value)| name.starts_with("A8_") && !value.is_empty())
-            .collect();
+        let mut ours: BTreeMap<String, OsString> = BTreeMap::new();
+        for (name, value) in env.filter_map(|(name, value)| Some((name.into_string().ok()?, value))) {
+            if KUBERNETES_VARIABLES.contains(&&*name) {
+                self.surroundings.extend(value.into_string().ok().map(|value| (name, value)));
+            } else if name.starts_with("A8_") && !value.is_empty() {
+                ours.insert(name, value);
+            }
+        }
         for arg in table.get_arguments() {
             let flag = arg.get_id().as_str();
             let Some(value) = ours.remove(&variable(flag)) else { continue };
@@ -194,6 +203,11 @@ impl Settings {
             value: value.into(),
             origin: Origin::Variable,
         }));
+    }
+
+    /// A variable that is not ours, as far as there is one that is asked for.
+    pub(super) fn surrounding(&self, name: &str) -> Option<&str> {
+        self.surroundings.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Setting> {

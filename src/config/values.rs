@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::duration::{self, NoDuration};
 use crate::api::{BadCidr, Cidr};
 use crate::auth::Mode;
-use crate::catalog::config::{KubernetesServer, SwarmEngine};
+use crate::catalog::config::SwarmEngine;
 use crate::model::{Namespace, Secret, ServiceName};
 use crate::outbound::{BaseUrl, NoBaseUrl};
 use crate::telemetry::{LogFormat, LogLevel};
@@ -18,6 +18,13 @@ use crate::telemetry::{LogFormat, LogLevel};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Wanted(String);
+
+/// What --k8s_url says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KubernetesUrl {
+    At(BaseUrl),
+    InCluster,
+}
 
 /// The word for a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,12 +177,12 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, Wanted> {
 }
 
 /// A URL of Kubernetes' API server, or the word for that of the pod's own cluster.
-pub(super) fn kubernetes_server(text: &str) -> Result<KubernetesServer, Wanted> {
+pub(super) fn kubernetes_url(text: &str) -> Result<KubernetesUrl, Wanted> {
     match text.trim() {
-        "in-cluster" => Ok(KubernetesServer::InCluster),
+        "in-cluster" => Ok(KubernetesUrl::InCluster),
         url => url
             .parse()
-            .map(KubernetesServer::At)
+            .map(KubernetesUrl::At)
             .map_err(|NoBaseUrl| Wanted::new(format!("in-cluster, or {}", NoBaseUrl::WANTED))),
     }
 }

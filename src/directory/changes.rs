@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::slots::Slot;
-use crate::model::{ALLOCATION, Instance, Moment, Origin};
+use crate::model::{ALLOCATION, CatalogName, Instance, Moment, Origin};
 
 /// How many visible changes a namespace has had since its directory was made.
 pub type Revision = u64;
@@ -59,6 +59,8 @@ pub enum Cause {
     Peer,
     /// A lease ran out.
     Expiry,
+    /// A catalog found it.
+    Catalog(CatalogName),
 }
 
 // === impl Cause ===
@@ -101,7 +103,23 @@ pub(super) struct ChangeLog {
     newest: Revision,
     /// When the newest change was made that was forgotten before its age.
     lost: Option<Moment>,
+    /// Oldest first.
+    jumps: Vec<Jump>,
 }
+
+/// Revisions that came at once: what happened between them is not known, only what is different after it.
+#[derive(Debug, Clone, Copy)]
+struct Jump {
+    /// The last one before.
+    from: Revision,
+    /// That of the first difference; the one after `to` when nothing is different.
+    first: Revision,
+    /// That of the last difference.
+    to: Revision,
+}
+
+/// Most jumps that are remembered.
+const JUMPS: usize = 16;
 
 /// What a change may take on average when there are as many as are kept; usual ones take half of it.
 const BYTES_EACH: usize = 1024;
@@ -125,7 +143,7 @@ impl Default for LogLimits {
 
 impl ChangeLog {
     pub(super) fn new(limits: LogLimits) -> Self {
-        Self { limits, changes: VecDeque::new(), bytes: 0, newest: 0, lost: None }
+        Self { limits, changes: VecDeque::new(), bytes: 0, newest: 0, lost: None, jumps: Vec::new() }
     }
 
     pub(super) fn newest(&self) -> Revision {
@@ -147,7 +165,32 @@ impl ChangeLog {
     /// be given up, because there were too many.
     pub(super) fn whole_since(&self, now: Moment) -> Option<Revision> {
         let is_whole = self.lost.is_none_or(|lost| lost.plus(self.limits.age) <= now);
-        is_whole.then(|| self.changes.front().map_or(self.newest, |oldest| oldest.revision - 1))
+        is_whole.then(|| self.before_oldest())
+    }
+
+    /// The revision from which on all changes are kept. What is left of a jump of which a part is forgotten does not count.
+    fn before_oldest(&self) -> Revision {
+        let oldest = self.changes.front().map_or(self.newest + 1, |oldest| oldest.revision);
+        match self.jumps.iter().find(|jump| jump.first <= oldest && oldest <= jump.to.max(jump.first)) {
+            Some(jump) if jump.first == oldest => jump.from,
+            Some(jump) => jump.to,
+            None => oldest - 1,
+        }
+    }
+
+    /// Goes on at `newest` as if so many changes had been made up to there, which are pushed next. False, and nothing is
+    /// done, when there cannot have been so many.
+    pub(super) fn jump(&mut self, newest: Revision, changes: usize) -> bool {
+        let before = u64::try_from(changes).ok().and_then(|changes| newest.checked_sub(changes));
+        let Some(before) = before.filter(|before| self.newest <= *before) else { return false };
+        if self.newest != before {
+            if self.jumps.len() == JUMPS {
+                return false;
+            }
+            self.jumps.push(Jump { from: self.newest, first: before + 1, to: newest });
+            self.newest = before;
+        }
+        true
     }
 
     /// Forgets everything: the next change is the one after `newest`, and there was none that could be told.
@@ -159,6 +202,8 @@ impl ChangeLog {
         if let Some(oldest) = self.changes.pop_front() {
             self.bytes -= weight(&oldest.instance);
         }
+        let kept = self.changes.front().map_or(self.newest, |oldest| oldest.revision);
+        self.jumps.retain(|jump| kept <= jump.to.max(jump.first));
     }
 
     /// Forgets what is too old; tells when the oldest that is left will be.
@@ -177,14 +222,12 @@ impl ChangeLog {
     }
 
     pub(super) fn since(&self, revision: Revision) -> Delta {
-        let first = self.changes.front().map_or(self.newest + 1, |oldest| oldest.revision);
-        match revision.checked_add(1) {
-            Some(wanted) if first <= wanted && wanted <= self.newest + 1 => {
-                let skip = usize::try_from(wanted - first).unwrap_or(usize::MAX);
-                Delta::Changes(self.changes.iter().skip(skip).cloned().collect())
-            }
-            _ => Delta::Compacted,
+        let is_within = self.jumps.iter().any(|jump| jump.from < revision && revision < jump.to);
+        if is_within || revision < self.before_oldest() || self.newest < revision {
+            return Delta::Compacted;
         }
+        let skip = self.changes.partition_point(|change| change.revision <= revision);
+        Delta::Changes(self.changes.iter().skip(skip).cloned().collect())
     }
 }
 
@@ -251,6 +294,38 @@ mod tests {
         assert!(matches!(log.since(1001), Delta::Compacted), "one that is too long is not kept at all");
         assert!(matches!(log.since(1002), Delta::Changes(kept) if kept.is_empty()));
         assert_eq!(log.bytes, 0);
+    }
+
+    #[test]
+    fn a_jump_is_told_to_who_stood_before_it() {
+        let told = |log: &ChangeLog, revision| match log.since(revision) {
+            Delta::Changes(changes) => Some(changes.iter().map(|change| change.revision).collect::<Vec<_>>()),
+            Delta::Compacted => None,
+        };
+        let (mut log, one) = (log(10), instance(0));
+        (0..2).for_each(|at| push(&mut log, &one, at));
+        assert!(!log.jump(3, 2), "there were not so many");
+        assert!(log.jump(7, 2));
+        (2..5).for_each(|at| push(&mut log, &one, at));
+        assert_eq!((log.newest(), told(&log, 1)), (8, Some(vec![2, 6, 7, 8])));
+        assert_eq!((told(&log, 2), told(&log, 7)), (Some(vec![6, 7, 8]), Some(vec![8])));
+        assert_eq!(
+            (3..7).filter_map(|revision| told(&log, revision)).count(),
+            0,
+            "nobody knows what was between"
+        );
+        assert!(log.jump(20, 0), "only the revision is another one");
+        assert_eq!((told(&log, 7), told(&log, 19), told(&log, 20)), (Some(vec![8]), None, Some(vec![])));
+        let whole = |log: &ChangeLog| log.whole_since(Moment::from_millis(5));
+        assert_eq!(whole(&log), Some(0));
+        (0..2).for_each(|_| log.forget_oldest());
+        assert_eq!((whole(&log), told(&log, 1), told(&log, 2)), (Some(2), None, Some(vec![6, 7, 8])));
+        log.forget_oldest();
+        assert_eq!((whole(&log), told(&log, 2), told(&log, 6)), (Some(7), None, None), "a part is missing");
+        (0..2).for_each(|_| log.forget_oldest());
+        assert_eq!((whole(&log), told(&log, 8), told(&log, 20)), (Some(8), Some(vec![]), Some(vec![])));
+        push(&mut log, &one, 5);
+        assert_eq!(told(&log, 8), Some(vec![21]));
     }
 
     #[test]

@@ -44,6 +44,15 @@ pub(super) struct Entry {
 const ONE_SHARD_MAX: usize = 4096;
 const SHARDS: usize = 64;
 
+// === impl Entry ===
+
+impl Entry {
+    /// Whether it is the store's, not a catalog's.
+    pub(super) fn is_own(&self) -> bool {
+        !self.slot.is_none()
+    }
+}
+
 // === impl Index ===
 
 impl Default for Index {
@@ -88,7 +97,7 @@ impl Index {
         let mut shard = shards[shard_of(hash, shards.len())].write();
         lease();
         match shard.table.find_mut(hash, |entry| entry.is(hash, instance.id.as_str())) {
-            Some(entry) => entry.instance = instance,
+            Some(entry) => (entry.slot, entry.instance) = (slot, instance),
             None => {
                 shard.table.insert_unique(hash, Entry { hash, slot, instance }, |entry| entry.hash);
                 self.len.fetch_add(1, Ordering::Relaxed);

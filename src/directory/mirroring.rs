@@ -1,7 +1,7 @@
 //! Following what another process decides: a directory with somebody else's revision and epoch.
 //!
-//! What is told in order is applied change by change; after a gap everything is replaced at once, and who follows
-//! the change log is told to read anew.
+//! What is told in order is applied change by change; after a gap everything is replaced at once, and what is different
+//! then is a change like others. Only after another epoch does who follows the change log have to read anew.
 //! Never: ends a lease; that is for who owns it, and told like every other change.
 
 use std::collections::HashSet;
@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::chunk::Edit;
 use super::index::Entry;
-use super::writing::Changed;
-use super::{Cause, Directory, LeaseRules, LogLimits, Op, Slots, Snapshot, Tag};
-use crate::model::{Clock, Instance, Moment, Status};
+use super::writing::{Changed, Tally};
+use super::{Cause, Change, Directory, LeaseRules, LogLimits, Op, Slots, Snapshot, Tag};
+use crate::model::{Clock, Instance, Moment};
 use crate::wire::encoded::Encoded;
 
 /// One change that was decided elsewhere.
@@ -34,27 +34,61 @@ pub enum Applied {
     Gap,
 }
 
+/// Where a mirror stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Following {
+    /// Where what it follows stood.
+    at: Tag,
+    tags: Tags,
+}
+
+/// Whose tags the readers of a mirror see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tags {
+    /// Those of what it follows: the same on all that follow it.
+    Shared,
+    /// Its own, because catalogs of this process add what others do not have in the same order.
+    Own,
+}
+
 impl Directory {
     /// An empty directory that stands where another one does, and follows it.
     #[must_use]
-    pub fn mirror(number: u32, slots: Arc<Slots>, clock: Arc<Clock>, limits: LogLimits, at: Tag) -> Self {
-        let mirror = Self::new(number, slots, clock, limits, LeaseRules::default());
-        if at.revision != 0 {
-            // What happened before is not known.
-            let now = mirror.clock.now();
-            mirror.writer.lock().log.restart(at.revision, now);
+    pub fn mirror(
+        slots: Arc<Slots>,
+        clock: Arc<Clock>,
+        (limits, leases): (LogLimits, LeaseRules),
+        at: Tag,
+        tags: Tags,
+    ) -> Self {
+        let mirror = Self::new(0, slots, clock, limits, leases);
+        let mut writer = mirror.writer.lock();
+        writer.following = Some(Following { at, tags });
+        if tags == Tags::Shared {
+            if at.revision != 0 {
+                // What happened before is not known.
+                writer.log.restart(at.revision, mirror.clock.now());
+            }
+            let Tag { epoch, revision } = at;
+            mirror.snapshot.store(Arc::new(Snapshot { epoch, revision, ..Snapshot::default() }));
         }
-        let Tag { epoch, revision } = at;
-        mirror.snapshot.store(Arc::new(Snapshot { epoch, revision, ..Snapshot::default() }));
+        drop(writer);
         mirror
+    }
+
+    /// Where what is followed stood; where this one stands when it follows nobody.
+    #[must_use]
+    pub fn followed(&self) -> Tag {
+        self.writer.lock().following.map_or_else(|| self.tag(), |following| following.at)
     }
 
     /// Takes over one change, after which the directory stands at `at`.
     pub fn apply(&self, at: Tag, news: &News, cause: Cause) -> Applied {
         let now = self.clock.now();
         let mut writer = self.writer.lock();
-        let here = self.tag();
-        if writer.is_closed || here.epoch != at.epoch {
+        let Some(Following { at: here, tags }) = writer.following else { return Applied::Gap };
+        let begins = here.revision == 0 && at.revision == 1 && tags == Tags::Own;
+        if writer.is_closed || here.epoch != at.epoch && !begins {
             return Applied::Gap;
         }
         if at.revision <= here.revision {
@@ -65,32 +99,29 @@ impl Directory {
         }
         match news {
             News::Put(instance) => {
-                let (edits, change) = self.put_mirrored(instance, now);
-                self.publish(&mut writer, edits, now, cause, vec![change]);
-                Applied::Now
+                let (edits, change) = self.put_mirrored(instance, now, cause);
+                self.publish(&mut writer, edits, now, vec![change]);
             }
-            News::Remove(id) => match self.index.remove(id, |_| true) {
-                Some(gone) => {
-                    self.publish_removals(&mut writer, vec![gone], now, cause);
-                    Applied::Now
-                }
-                None => Applied::Gap,
+            News::Remove(id) => match self.index.remove(id, Entry::is_own) {
+                Some(gone) => self.publish_removals(&mut writer, vec![gone], now, cause),
+                None => return Applied::Gap,
             },
         }
+        writer.following = Some(Following { at, tags });
+        Applied::Now
     }
 
-    /// Takes over everything at once, each instance with the time of its last renewal. Followers of the change
-    /// log have to read anew, unless nothing is different.
+    /// Takes over everything at once, each instance with the time of its last renewal. Followers of the change log are
+    /// told what is different, when they stood where this directory did; else they have to read anew.
     pub fn replace(&self, at: Tag, instances: Vec<(Instance, Moment)>) {
         let now = self.clock.now();
         let mut writer = self.writer.lock();
+        let Some(Following { at: _, tags }) = writer.following else { return };
+        writer.following = Some(Following { at, tags });
         let snapshot = self.snapshot.load_full();
-        let mut edits = Vec::new();
         let gone = self.remove_all_but(&instances, &snapshot);
-        edits.extend(gone.iter().map(|entry| Edit::removal(&entry.instance)));
-        let mut counts = [0; Status::ALL.len()];
+        let (mut edits, mut changes) = self.removals(&writer, &gone, Cause::Peer);
         for (instance, renewed) in instances {
-            counts[instance.status.position()] += 1;
             let is_here = self.index.with(instance.id.as_str(), |entry| {
                 let is_same = *entry.instance == instance;
                 if is_same {
@@ -99,23 +130,43 @@ impl Directory {
                 is_same
             });
             if is_here != Some(true) {
-                edits.extend(self.put_mirrored(&Arc::new(instance), renewed).0);
+                let (put, change) = self.put_mirrored(&Arc::new(instance), renewed, Cause::Peer);
+                edits.extend(put);
+                changes.push(change);
             }
         }
+        let count = u64::try_from(changes.len()).unwrap_or(u64::MAX);
+        let at = match tags {
+            Tags::Shared => at,
+            Tags::Own => Tag { epoch: snapshot.epoch, revision: snapshot.revision.saturating_add(count) },
+        };
         if edits.is_empty() && self.tag() == at {
             return;
         }
+        let mut tally = Tally { counts: snapshot.counts, foreign: snapshot.foreign };
+        changes.iter().for_each(|change| tally.add(change));
         edits.sort_unstable_by(|a, b| a.key().cmp(b.key()));
         let tree = snapshot.tree.edited(&edits);
-        writer.log.restart(at.revision, now);
-        let Tag { epoch, revision } = at;
+        if at.epoch == snapshot.epoch && writer.log.jump(at.revision, changes.len()) {
+            for Changed { op, before: _, instance, slot, cause } in changes {
+                writer.log.push(Change { revision: 0, op, cause, at: now, instance, slot });
+            }
+        } else {
+            writer.log.restart(at.revision, now);
+            self.deltas.forget();
+        }
+        let (Tag { epoch, revision }, Tally { counts, foreign }) = (at, tally);
         let instances = self.index.len();
-        self.snapshot.store(Arc::new(Snapshot { epoch, revision, instances, counts, tree }));
-        self.pulse.expect(instances);
-        self.deltas.forget();
+        self.snapshot.store(Arc::new(Snapshot { epoch, revision, instances, foreign, counts, tree }));
+        self.pulse.expect(instances - foreign);
         for entry in gone {
             self.slots.give_back(entry.slot);
         }
+    }
+
+    /// Takes over what was counted elsewhere: renewals in the last minute, and how many instances are not expected to renew.
+    pub fn count_renewals(&self, last_minute: u64, silent: usize) {
+        self.pulse.counted(last_minute, self.own_len().saturating_sub(silent));
     }
 
     /// Shows an instance as renewed at `renewed`, unless it is shown as renewed later.
@@ -127,21 +178,21 @@ impl Directory {
         });
     }
 
-    /// Ends the mirroring of a namespace that is no more.
-    pub fn close(&self) {
+    /// Ends the mirroring of a namespace that is no more, unless catalogs still have something in it: then only that
+    /// is left. Tells whether it ended.
+    pub fn close(&self) -> bool {
+        self.replace(Tag { epoch: 0, revision: 0 }, Vec::new());
         let mut writer = self.writer.lock();
-        writer.is_closed = true;
-        let gone = self.remove_all_but(&[], &self.snapshot.load_full());
-        for entry in gone {
-            self.slots.give_back(entry.slot);
-        }
+        writer.is_closed = writer.layers.is_none();
+        writer.is_closed
     }
 
-    fn put_mirrored(&self, instance: &Arc<Instance>, renewed: Moment) -> (Vec<Edit>, Changed) {
+    fn put_mirrored(&self, instance: &Arc<Instance>, renewed: Moment, cause: Cause) -> (Vec<Edit>, Changed) {
         let id = instance.id.as_str();
         let before = self.index.with(id, Entry::clone);
         let new_slot = || self.slots.take(self.number, self.index.hash(id), renewed);
-        let slot = before.as_ref().map_or_else(new_slot, |before| before.slot);
+        let own = before.as_ref().filter(|before| before.is_own());
+        let slot = own.map_or_else(new_slot, |own| own.slot);
         let encoded = Encoded::of(instance, self.clock.time_of_day(renewed));
         self.index.put(slot, instance.clone(), || self.slots.lease(slot, renewed, None));
         let mut edits = vec![Edit::Put(slot, encoded, instance.clone())];
@@ -151,7 +202,7 @@ impl Directory {
         {
             edits.push(Edit::removal(before));
         }
-        (edits, Changed { op: Op::Put, before, instance: instance.clone(), slot })
+        (edits, Changed { op: Op::Put, before, instance: instance.clone(), slot, cause })
     }
 
     fn remove_all_but(&self, kept: &[(Instance, Moment)], snapshot: &Snapshot) -> Vec<Entry> {
@@ -159,7 +210,9 @@ impl Directory {
         let mut gone = Vec::new();
         snapshot.tree.for_each(&mut |chunk| {
             let without = chunk.roster.iter().filter(|instance| !kept.contains(instance.id.as_str()));
-            gone.extend(without.filter_map(|instance| self.index.remove(instance.id.as_str(), |_| true)));
+            gone.extend(
+                without.filter_map(|instance| self.index.remove(instance.id.as_str(), Entry::is_own)),
+            );
         });
         gone
     }
@@ -171,7 +224,7 @@ mod tests {
 
     use super::super::Delta;
     use super::*;
-    use crate::model::{Endpoint, EndpointType, Registration, Timestamp};
+    use crate::model::{Endpoint, EndpointType, Registration, Status, Timestamp};
 
     fn instance(service: &str, value: &str, status: Status) -> Instance {
         let asked = Registration {
@@ -187,7 +240,7 @@ mod tests {
     }
 
     fn mirror(at: Tag) -> Directory {
-        Directory::mirror(0, Arc::default(), Arc::default(), LogLimits::default(), at)
+        Directory::mirror(Arc::default(), Arc::default(), Default::default(), at, Tags::Shared)
     }
 
     fn at(revision: u64) -> Tag {
@@ -221,6 +274,20 @@ mod tests {
         assert_eq!((mirror.tag(), mirror.len()), (at(3), 2));
         mirror.replace(at(3), vec![(a.clone(), new), (b.clone(), old)]);
         assert!(matches!(mirror.since(3), Delta::Changes(none) if none.is_empty()));
+        let d = instance("web", "d", Status::Up);
+        mirror.replace(at(6), vec![(a.clone(), new), (d.clone(), new)]);
+        let told = |from| match mirror.since(from) {
+            Delta::Changes(changes) => {
+                Some(changes.iter().map(|it| (it.revision, it.op)).collect::<Vec<_>>())
+            }
+            Delta::Compacted => None,
+        };
+        assert_eq!(
+            told(3),
+            Some(vec![(5, Op::Remove), (6, Op::Put)]),
+            "what is different, to who stood there"
+        );
+        assert_eq!((told(4), told(5), told(6)), (None, None, Some(vec![])));
         let b = Instance { status: Status::Down, ..b };
         mirror.replace(Tag { epoch: 10, revision: 2 }, vec![(b.clone(), new), (c.clone(), new)]);
         assert_eq!(mirror.tag(), Tag { epoch: 10, revision: 2 });

@@ -97,6 +97,12 @@ impl Pulse {
         self.expected.store(u64::try_from(instances).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// So many renewals were counted in the last minute, and so many instances are expected to renew.
+    pub(super) fn counted(&self, last_minute: u64, expected: usize) {
+        self.last_minute.store(last_minute, Ordering::Relaxed);
+        self.expect(expected);
+    }
+
     pub(super) fn preservation(&self, rules: LeaseRules) -> Preservation {
         let expected = self.expected.load(Ordering::Relaxed);
         let renewals = self.last_minute.load(Ordering::Relaxed);

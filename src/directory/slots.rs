@@ -27,6 +27,9 @@ pub struct Slot {
     generation: u32,
 }
 
+/// The slot of what has no lease: never due, never renewed, nobody's row.
+const NO_ROW: u32 = u32::MAX;
+
 /// A lease that has run out, with what its owner finds the instance by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
@@ -93,6 +96,9 @@ impl Slots {
 
     /// Gives a row back; its deadline is never met from now on.
     pub fn give_back(&self, slot: Slot) {
+        if slot.is_none() {
+            return;
+        }
         let (page, at) = self.page(slot.row);
         page.deadlines[at].store(NEVER, Ordering::Relaxed);
         page.rows[at].generation.fetch_add(1, Ordering::Release);
@@ -108,6 +114,9 @@ impl Slots {
 
     /// Begins a lease anew; false when it has run out. One without an end stays so.
     pub fn renew(&self, slot: Slot, now: Moment, ttl: Duration) -> bool {
+        if slot.is_none() {
+            return false;
+        }
         let (page, at) = self.page(slot.row);
         let until = page.deadlines[at].load(Ordering::Relaxed);
         if until <= tick(now) {
@@ -122,18 +131,27 @@ impl Slots {
 
     /// Begins a lease anew although it has run out.
     pub(super) fn renew_late(&self, slot: Slot, now: Moment, ttl: Duration) -> bool {
+        if slot.is_none() {
+            return false;
+        }
         self.lease(slot, now, Some(ttl));
         true
     }
 
     /// Whether the lease has run out.
     pub fn is_due(&self, slot: Slot, now: Moment) -> bool {
+        if slot.is_none() {
+            return false;
+        }
         let (page, at) = self.page(slot.row);
         page.deadlines[at].load(Ordering::Relaxed) <= tick(now)
     }
 
-    /// When the lease was last renewed; none when the row belongs to somebody else by now.
+    /// When the lease was last renewed; none when the row belongs to somebody else by now, or there is no lease.
     pub fn renewed(&self, slot: Slot) -> Option<Moment> {
+        if slot.is_none() {
+            return None;
+        }
         let (page, at) = self.page(slot.row);
         let row = &page.rows[at];
         let renewed = row.renewed.load(Ordering::Acquire);
@@ -168,6 +186,15 @@ impl Slots {
 // === impl Slot ===
 
 impl Slot {
+    /// That of an instance without a lease, which a catalog has.
+    pub(super) const NONE: Self = Self { row: NO_ROW, generation: 0 };
+
+    /// Whether there is no lease.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self.row == NO_ROW
+    }
+
     /// The row's number.
     #[must_use]
     pub fn row(self) -> u32 {

@@ -9,7 +9,7 @@ use super::chunk::Edit;
 use super::index::Entry;
 use super::slots::{Due, Slot};
 use super::{Cause, Change, Directory, Op, Placed, Refusal, Snapshot, Writer};
-use crate::model::{Action, Instance, InstanceId, Invalid, Moment, Origin};
+use crate::model::{Action, Instance, InstanceId, Invalid, Moment, Origin, Status};
 use crate::wire::encoded::Encoded;
 
 /// One visible change, for the log and the counts.
@@ -19,11 +19,47 @@ pub(super) struct Changed {
     /// The instance as it is now, or as it was when it went.
     pub(super) instance: Arc<Instance>,
     pub(super) slot: Slot,
+    pub(super) cause: Cause,
+}
+
+/// Numbers of instances, kept up with changes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tally {
+    pub(super) counts: [usize; Status::ALL.len()],
+    pub(super) foreign: usize,
+}
+
+// === impl Changed ===
+
+impl Changed {
+    fn own_before(&self) -> Option<&Instance> {
+        self.before.as_deref().filter(|before| before.foreign.is_none())
+    }
+
+    fn own_after(&self) -> Option<&Instance> {
+        Some(&*self.instance).filter(|after| self.op == Op::Put && after.foreign.is_none())
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    pub(super) fn add(&mut self, change: &Changed) {
+        if let Some(before) = &change.before {
+            self.counts[before.status.position()] -= 1;
+            self.foreign -= usize::from(before.foreign.is_some());
+        }
+        if change.op == Op::Put {
+            self.counts[change.instance.status.position()] += 1;
+            self.foreign += usize::from(change.instance.foreign.is_some());
+        }
+    }
 }
 
 impl Directory {
     /// Adds an instance, or puts what succeeds the one with its id in its place, and begins its lease. At
-    /// most `capacity` instances are held; replacing is always allowed.
+    /// most `capacity` instances are held, not counting those of catalogs; replacing is always allowed. An
+    /// instance that a catalog has under its id is hidden by it.
     ///
     /// # Errors
     /// When the directory is full or was closed.
@@ -38,7 +74,8 @@ impl Directory {
             let now = self.clock.now();
             let time = self.clock.time_of_day(now);
             let before = self.index.with(id, Entry::clone);
-            let living = before.as_ref().filter(|before| !self.is_gone(before.slot, now));
+            let own = before.as_ref().filter(|before| before.is_own());
+            let living = own.filter(|own| !self.is_gone(own.slot, now));
             let succeeding = asked.clone().succeeding(living.map(|it| &*it.instance), origin, time);
             if let Some(Entry { slot, instance, .. }) = living
                 && succeeding.as_ref().is_none_or(|it| it.document.is_none() && it.same_content(instance))
@@ -58,14 +95,15 @@ impl Directory {
                     self.index.with(id, |it| Arc::ptr_eq(&it.instance, &before.instance)) == Some(true)
                 }
             };
-            match (&before, capacity) {
+            match (own, capacity) {
                 _ if writer.is_closed => return Err(Refusal::Closed),
                 _ if !stands => continue,
-                (None, Some(capacity)) if capacity <= self.len() => return Err(Refusal::Full),
+                (None, Some(capacity)) if capacity <= self.own_len() => return Err(Refusal::Full),
                 _ => {}
             }
             let new_slot = || self.slots.take(self.number, self.index.hash(id), now);
-            let slot = before.as_ref().map_or_else(new_slot, |before| before.slot);
+            let slot = own.map_or_else(new_slot, |own| own.slot);
+            let placed = if own.is_some() { Placed::Replaced } else { Placed::New };
             self.put(slot, &instance, now);
             let mut edits = vec![Edit::Put(slot, encoded, instance.clone())];
             if let Some(before) = &before
@@ -74,9 +112,9 @@ impl Directory {
                 edits.push(Edit::removal(&before.instance));
             }
             let before = before.map(|it| it.instance);
-            let change = Changed { op: Op::Put, before, instance: instance.clone(), slot };
-            let placed = if change.before.is_some() { Placed::Replaced } else { Placed::New };
-            self.publish(&mut writer, edits, now, origin.into(), vec![change]);
+            let cause = origin.into();
+            let change = Changed { op: Op::Put, before, instance: instance.clone(), slot, cause };
+            self.publish(&mut writer, edits, now, vec![change]);
             return Ok((placed, instance));
         }
     }
@@ -98,6 +136,7 @@ impl Directory {
             // On a Netflix server one whose lease ran out can be renewed until it is removed.
             let is_there = self.rules.strict_eureka || !self.is_gone(entry.slot, now);
             is_there
+                && entry.is_own()
                 && entry.is_known_as(application, id)
                 && (!judge(&entry.instance) || self.renew_slot(entry.slot, now, &entry.instance))
         };
@@ -118,7 +157,7 @@ impl Directory {
     ) -> Result<Option<Arc<Instance>>, Invalid> {
         loop {
             let now = self.clock.now();
-            let Some(before) = self.living(id, now) else { return Ok(None) };
+            let Some(before) = self.living(id, now).filter(Entry::is_own) else { return Ok(None) };
             let instance = Arc::new(change(&before.instance)?);
             if instance.same_content(&before.instance) {
                 if self.renew_slot(before.slot, now, &before.instance) {
@@ -133,8 +172,9 @@ impl Directory {
                 self.put(before.slot, &instance, now);
                 let edits = vec![Edit::Put(before.slot, encoded, instance.clone())];
                 let (slot, before) = (before.slot, Some(before.instance));
-                let change = Changed { op: Op::Put, before, instance: instance.clone(), slot };
-                self.publish(&mut writer, edits, now, origin.into(), vec![change]);
+                let cause = origin.into();
+                let change = Changed { op: Op::Put, before, instance: instance.clone(), slot, cause };
+                self.publish(&mut writer, edits, now, vec![change]);
                 return Ok(Some(instance));
             }
         }
@@ -145,7 +185,9 @@ impl Directory {
         let now = self.clock.now();
         let mut writer = self.writer.lock();
         let ended_late = self.rules.strict_eureka || self.is_preserving();
-        let gone = self.index.remove(id, |entry| ended_late || !self.slots.is_due(entry.slot, now))?;
+        let gone = self
+            .index
+            .remove(id, |entry| entry.is_own() && (ended_late || !self.slots.is_due(entry.slot, now)))?;
         let instance = gone.instance.clone();
         self.publish_removals(&mut writer, vec![gone], now, origin.into());
         Some(instance)
@@ -195,7 +237,8 @@ impl Directory {
         let snapshot = self.snapshot.load_full();
         let mut living = 0;
         snapshot.tree.for_each(&mut |chunk| {
-            living += chunk.rows().iter().filter(|row| !self.slots.is_due(row.slot, now)).count();
+            let is_living = |slot: Slot| !slot.is_none() && !self.slots.is_due(slot, now);
+            living += chunk.rows().iter().filter(|row| is_living(row.slot)).count();
         });
         self.pulse.expect(living);
     }
@@ -203,7 +246,7 @@ impl Directory {
     /// On a Netflix server one run removes at most as many as would leave 85 of a hundred, taken at random;
     /// hashes are random enough (spec eureka section 3.5).
     fn evicted<'a>(&self, due: &'a [Due]) -> std::borrow::Cow<'a, [Due]> {
-        let size = self.len();
+        let size = self.own_len();
         let max = size - size * 85 / 100;
         if !self.rules.strict_eureka || due.len() <= max {
             return due.into();
@@ -242,22 +285,38 @@ impl Directory {
         self.index.put(slot, instance.clone(), || self.slots.lease(slot, now, lease));
     }
 
+    /// Publishes that these of the store's own are gone; what a catalog has under the same id comes forth.
     pub(super) fn publish_removals(&self, writer: &mut Writer, gone: Vec<Entry>, now: Moment, cause: Cause) {
         if gone.is_empty() {
             return;
         }
-        let edits = gone.iter().map(|entry| Edit::removal(&entry.instance)).collect();
-        let removed = |Entry { instance, slot, .. }: &Entry| Changed {
-            op: Op::Remove,
-            before: Some(instance.clone()),
-            instance: instance.clone(),
-            slot: *slot,
-        };
-        let changes = gone.iter().map(removed).collect();
-        self.publish(writer, edits, now, cause, changes);
+        let (edits, changes) = self.removals(writer, &gone, cause);
+        self.publish(writer, edits, now, changes);
         for entry in gone {
             self.slots.give_back(entry.slot);
         }
+    }
+
+    /// What it comes to that these are gone: what a catalog has under the same id comes forth.
+    pub(super) fn removals(
+        &self,
+        writer: &Writer,
+        gone: &[Entry],
+        cause: Cause,
+    ) -> (Vec<Edit>, Vec<Changed>) {
+        let (mut edits, mut changes) = (Vec::new(), Vec::new());
+        for Entry { instance, slot, .. } in gone {
+            if let Some(hidden) = writer.layers.as_ref().and_then(|layers| layers.first(&instance.id)) {
+                let (put, change) = self.put_foreign(hidden, Some(instance.clone()));
+                edits.extend(put);
+                changes.push(change);
+            } else {
+                edits.push(Edit::removal(instance));
+                let (before, instance) = (Some(instance.clone()), instance.clone());
+                changes.push(Changed { op: Op::Remove, before, instance, slot: *slot, cause });
+            }
+        }
+        (edits, changes)
     }
 
     pub(super) fn publish(
@@ -265,32 +324,27 @@ impl Directory {
         writer: &mut Writer,
         mut edits: Vec<Edit>,
         now: Moment,
-        cause: Cause,
         changes: Vec<Changed>,
     ) {
         edits.sort_unstable_by(|a, b| a.key().cmp(b.key()));
         let snapshot = self.snapshot.load();
-        let mut counts = snapshot.counts;
+        let mut tally = Tally { counts: snapshot.counts, foreign: snapshot.foreign };
         let time = self.clock.time_of_day(now);
-        for Changed { op, before, instance, slot } in changes {
-            if let Some(before) = &before {
-                counts[before.status.position()] -= 1;
-            }
-            match op {
-                Op::Put => {
-                    counts[instance.status.position()] += 1;
-                    if before.is_none() {
-                        self.pulse.came();
-                    }
-                    if instance.action == Action::Added {
-                        writer.events.registered(&instance, time);
-                    }
-                }
-                Op::Remove => {
+        for change in changes {
+            tally.add(&change);
+            // Leases begin and end with the store's own alone.
+            match (change.own_before(), change.own_after()) {
+                (None, Some(_)) => self.pulse.came(),
+                (Some(gone), None) => {
                     self.pulse.went();
-                    writer.events.gone(&instance, time);
+                    writer.events.gone(gone, time);
                 }
+                (Some(_), Some(_)) | (None, None) => {}
             }
+            if let Some(after) = change.own_after().filter(|after| after.action == Action::Added) {
+                writer.events.registered(after, time);
+            }
+            let Changed { op, before: _, instance, slot, cause } = change;
             writer.log.push(Change { revision: 0, op, cause, at: now, instance, slot });
         }
         let tree = snapshot.tree.edited(&edits);
@@ -298,7 +352,8 @@ impl Directory {
             epoch: snapshot.epoch,
             revision: writer.log.newest(),
             instances: self.index.len(),
-            counts,
+            foreign: tally.foreign,
+            counts: tally.counts,
             tree,
         };
         self.snapshot.store(Arc::new(snapshot));

@@ -109,8 +109,7 @@ impl FromStr for BaseUrl {
             (None, _) if scheme == Scheme::HTTPS => 443,
             (None, _) => 80,
         };
-        let slash = if path.ends_with('/') { "" } else { "/" };
-        let path = format!("{path}{slash}");
+        let path = format!("{}/", path.trim_end_matches('/'));
         let is_path = path.starts_with('/') && !path.contains(['?', '#']) && path.parse::<Uri>().is_ok();
         if !is_path || authority.host().is_empty() {
             return Err(NoBaseUrl);
@@ -180,6 +179,7 @@ mod tests {
             ("HTTP://H:80", "http://h/", "h:80"),
             ("https://h/eureka/v2/", "https://h/eureka/v2/", "h:443"),
             ("https://h:80/", "https://h:80/", "h:80"),
+            ("https://h/eureka//", "https://h/eureka/", "h:443"),
             ("http://u:p@h:8761/e/", "http://h:8761/e/", "h:8761"),
             ("http://u:p@x@h:8761/e/", "http://h:8761/e/", "h:8761"),
             ("http://[::1]:8761/", "http://[::1]:8761/", "[::1]:8761"),

@@ -12,14 +12,13 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::standing::Trouble;
 use super::{Peer, Peers};
 use crate::model::{
     Document, Endpoint, EndpointType, EurekaClaim, Instance, Invalid, Port, Registration, ServiceName,
     Status, Timestamp,
 };
-use crate::outbound::{BaseUrl, Bounds, CallError, Reply};
+use crate::outbound::{Backoff, BaseUrl, Bounds, CallError, Reply};
 use crate::wire::eureka::Format;
 
 /// Keeps this server registered at one peer.

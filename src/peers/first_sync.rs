@@ -15,13 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Peer;
 use super::Peers;
-use super::backoff::Backoff;
 use super::intake::Intake;
 use super::metrics::Intaken;
 use super::standing::Trouble;
-use crate::outbound::{Bounds, CallError};
+use crate::outbound::{Backoff, Bounds, CallError};
 use crate::registry::Since;
-use crate::telemetry::{Health, Phase};
+use crate::telemetry::Health;
 use crate::wire::eureka::applications::ApplicationsBody;
 use crate::wire::eureka::registration::Listed;
 
@@ -47,6 +46,9 @@ const BATCH: usize = 256;
 // === impl FirstSync ===
 
 impl FirstSync {
+    /// What readiness waits for.
+    pub(super) const PART: &str = "peers";
+
     /// Synchronizes, then waits to be told to stop.
     pub async fn run(self, shutdown: CancellationToken) {
         shutdown.run_until_cancelled(self.synchronize()).await;
@@ -61,11 +63,11 @@ impl FirstSync {
                 tracing::warn!(
                     "no peer gave its list within {READY_AFTER:?}; this server is ready without it and goes on asking"
                 );
-                self.health.enter(Phase::Ready);
+                self.health.is_complete(FirstSync::PART);
                 asking.await
             }
         };
-        self.health.enter(Phase::Ready);
+        self.health.is_complete(FirstSync::PART);
         if outcome.is_err() {
             tracing::warn!(
                 "no peer gave its list within {GIVE_UP_AFTER:?}; their heartbeats bring what is missing"

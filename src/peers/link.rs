@@ -10,14 +10,13 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::intake::Intake;
 use super::metrics::{BatchResult, ItemResult};
 use super::queue::{Queued, action_of};
 use super::standing::Trouble;
 use super::{Peer, Peers};
 use crate::model::Timestamp;
-use crate::outbound::{Bounds, CallError, Reply};
+use crate::outbound::{Backoff, Bounds, CallError, Reply};
 use crate::registry::{Forwarded, Since};
 use crate::wire::eureka::replication::{
     BatchAction, BatchAnswer, BatchItemAnswer, Entity, ItemToSend, batch_of, push_item,
@@ -151,7 +150,7 @@ impl Link {
         let before = taken.len();
         let directory = self.peers.directory(&self.intake.registry);
         taken.retain(|queued| match &queued.write {
-            Forwarded::Register(instance) => directory.get(instance.id.as_str()).is_some(),
+            Forwarded::Register(instance) => directory.get_own(instance.id.as_str()).is_some(),
             Forwarded::Renew(_)
             | Forwarded::Override { .. }
             | Forwarded::ClearOverride { .. }
@@ -204,10 +203,10 @@ impl Link {
     /// Tells the peer of an instance as it is now: what it was when it renewed may be outdated.
     fn register_anew(&self, id: &str) {
         let directory = self.peers.directory(&self.intake.registry);
-        let Some(instance) = directory.get(id) else { return };
+        let Some(instance) = directory.get_own(id) else { return };
         self.peers.push(&self.peer, Forwarded::Register(instance.clone()));
         // When it ended just now, its end may wait before this.
-        if directory.get(id).is_none() {
+        if directory.get_own(id).is_none() {
             self.peers.push(&self.peer, Forwarded::Deregister(instance));
         }
     }

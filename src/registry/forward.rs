@@ -103,7 +103,7 @@ impl Registry {
     /// we told the peer. Such a one is not to be registered a second time.
     #[must_use]
     pub fn has_told_of(&self, namespace: &Namespace, application: &str, id: &str) -> bool {
-        self.directory(namespace).get(id).is_some_and(|instance| {
+        self.directory(namespace).get_own(id).is_some_and(|instance| {
             instance.document.is_none() && instance.service.as_str().eq_ignore_ascii_case(application)
         })
     }

@@ -250,17 +250,16 @@ impl MemoryStore {
     fn renew_now(&self, namespace: &Namespace, id: &str) -> Result<(), StoreError> {
         let now = self.clock.now();
         let shard = self.shard(namespace).read();
-        let renewed = shard.get(namespace).is_some_and(|tenant| tenant.directory.renew(id, now));
-        drop(shard);
-        self.counted_renewal(renewed)
+        let directory = shard.get(namespace).map(|tenant| &*tenant.directory);
+        self.renew_in(directory, id, now)
     }
 
-    fn counted_renewal(&self, renewed: bool) -> Result<(), StoreError> {
-        if renewed {
+    fn renew_in(&self, directory: Option<&Directory>, id: &str, now: Moment) -> Result<(), StoreError> {
+        if directory.is_some_and(|directory| directory.renew(id, now)) {
             self.metrics.renewals.inc();
             return Ok(());
         }
-        Err(self.metrics.refused(StoreError::NoSuchInstance))
+        Err(self.metrics.refused(StoreError::absent(directory, id)))
     }
 
     fn update_now(
@@ -273,7 +272,7 @@ impl MemoryStore {
         let tenant = self.tenant(namespace).ok_or(StoreError::NoSuchInstance)?;
         let now = self.clock.time_of_day(self.clock.now());
         let updated = tenant.directory.update(id, origin, |instance| update.applied_to(instance, now))?;
-        let instance = updated.ok_or(StoreError::NoSuchInstance)?;
+        let instance = updated.ok_or_else(|| StoreError::absent(Some(&tenant.directory), id))?;
         self.metrics.updates.inc();
         self.queue(&tenant);
         Ok(instance)
@@ -286,7 +285,8 @@ impl MemoryStore {
         origin: Origin,
     ) -> Result<Arc<Instance>, StoreError> {
         let tenant = self.tenant(namespace).ok_or(StoreError::NoSuchInstance)?;
-        let gone = tenant.directory.remove(id, origin).ok_or(StoreError::NoSuchInstance)?;
+        let gone = tenant.directory.remove(id, origin);
+        let gone = gone.ok_or_else(|| StoreError::absent(Some(&tenant.directory), id))?;
         self.metrics.deregistrations.inc();
         self.queue(&tenant);
         Ok(gone)
@@ -324,8 +324,13 @@ impl Store for MemoryStore {
         let tenant = shard.get(namespace);
         let is_there = tenant.is_some_and(|tenant| tenant.directory.renew_if(named, now, &mut judge));
         drop(shard);
-        let left = is_there && !renews;
-        Either::Left(ready(if left { Ok(()) } else { self.counted_renewal(is_there) }))
+        Either::Left(ready(match is_there {
+            true => {
+                self.metrics.renewals.inc_by(u64::from(renews));
+                Ok(())
+            }
+            false => Err(self.metrics.refused(StoreError::NoSuchInstance)),
+        }))
     }
 
     fn renew_many(
@@ -335,8 +340,8 @@ impl Store for MemoryStore {
     ) -> Answer<Result<Vec<Result<(), StoreError>>, StoreError>> {
         let now = self.clock.now();
         let tenant = self.tenant(namespace);
-        let renewed = |id| tenant.as_ref().is_some_and(|tenant| tenant.directory.renew(id, now));
-        Either::Left(ready(Ok(ids.iter().map(|id| self.counted_renewal(renewed(id))).collect())))
+        let directory = tenant.as_ref().map(|tenant| &*tenant.directory);
+        Either::Left(ready(Ok(ids.iter().map(|id| self.renew_in(directory, id, now)).collect())))
     }
 
     fn update(
@@ -365,8 +370,14 @@ impl Store for MemoryStore {
     }
 
     fn overlay(&self, namespace: &Namespace, overlay: Overlay) -> Result<(), StoreError> {
-        let _ = (namespace, overlay);
-        Ok(())
+        loop {
+            let tenant = self.tenant_or_new(namespace)?;
+            if tenant.directory.overlay(overlay.clone()).is_ok() {
+                self.queue(&tenant);
+                return Ok(());
+            }
+            // Dropped between the look-up and now: make it anew.
+        }
     }
 
     fn standing(&self) -> Standing {
@@ -379,7 +390,7 @@ impl Store for MemoryStore {
             tenant.directory.counts().get(Status::OutOfService.position()).copied().unwrap_or_default()
         };
         let mut counted: Vec<_> =
-            tenants.iter().map(|tenant| (tenant.namespace.clone(), tenant.directory.len())).collect();
+            tenants.iter().map(|tenant| (tenant.namespace.clone(), tenant.directory.own_len())).collect();
         let instances = counted.iter().map(|(_, instances)| instances).sum();
         let namespaces = counted.len();
         counted.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

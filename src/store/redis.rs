@@ -6,6 +6,7 @@
 //! Never: a command whose cost grows with the number of namespaces, or a password in a log.
 
 mod address;
+mod calling;
 mod connection;
 mod entry;
 mod following;
@@ -19,16 +20,18 @@ mod scripts;
 mod writing;
 
 use std::cmp::Reverse;
+use std::future::ready;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{self, Either};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Census, Registered, Standing, Store, StoreError, StoreMetrics};
-use crate::directory::{Directory, LeaseRules, LogLimits, Overlay};
+use crate::directory::{Directory, LeaseRules, LogLimits, Overlay, Tags};
 use crate::model::{Clock, Instance, Namespace, Origin, Status, Update};
 use crate::telemetry::Health;
 use connection::Connection;
@@ -53,7 +56,9 @@ pub struct RedisLimits {
     pub max_namespaces: usize,
     /// How much of its past each namespace remembers.
     pub change_log: LogLimits,
-    /// How leases end; self-preservation and Netflix' order of eviction are for stores in memory.
+    /// Whose tags readers see.
+    pub tags: Tags,
+    /// How leases end.
     pub leases: LeaseRules,
 }
 
@@ -75,6 +80,8 @@ pub struct RedisLoops {
     /// Cancelled when the first attempt to read everything has ended, well or not. Who serves before turns clients
     /// away that could be answered a moment later.
     pub tried: CancellationToken,
+    /// Cancelled when everything was read for the first time: from then on there is something to write to.
+    pub read: CancellationToken,
 }
 
 /// What the store and its loops work with.
@@ -87,8 +94,12 @@ struct Shared {
     scripts: Scripts,
     mirror: Mirror,
     renewals: Renewals,
+    /// What this node's announcements are known by.
+    author: u64,
     /// Who renewed here and was not announced yet, by bucket.
     renewed: [Mutex<Renewed>; BUCKETS],
+    /// Told when Redis was found without what it had.
+    emptied: Notify,
     /// Namespaces that hold nothing any more.
     empty: Mutex<Vec<Namespace>>,
     metrics: StoreMetrics,
@@ -104,11 +115,16 @@ struct Lease {
     id: Box<str>,
     /// Milliseconds; none when this node does not know the instance.
     length: Option<u64>,
+    /// What shows the instance here.
+    directory: Option<Arc<Directory>>,
 }
 
 // === impl RedisStore ===
 
 impl RedisStore {
+    /// What readiness waits for.
+    const PART: &str = "store";
+
     /// A store and the loops that it needs; nothing is connected before they run.
     #[must_use]
     pub fn new(
@@ -119,17 +135,18 @@ impl RedisStore {
         health: Arc<Health>,
     ) -> (Self, RedisLoops) {
         let (metrics, redis_metrics) = metrics;
-        let tried = CancellationToken::new();
-        let LeaseRules { strict_eureka: _, self_preservation: _, out_of_service_max } = limits.leases;
-        let leases = LeaseRules { out_of_service_max, ..LeaseRules::default() };
+        health.awaits(Self::PART);
+        let (tried, read) = (CancellationToken::new(), CancellationToken::new());
         let shared = Arc::new(Shared {
             address: config.address.clone(),
-            limits: RedisLimits { leases, ..limits },
+            limits,
             connection: Connection::new(config, redis_metrics.clone()),
             scripts: Scripts::default(),
-            mirror: Mirror::new(clock.clone(), limits.change_log),
+            mirror: Mirror::new(clock.clone(), limits.change_log, limits.leases, limits.tags),
             renewals: Renewals::default(),
+            author: random(),
             renewed: std::array::from_fn(|_| Mutex::default()),
+            emptied: Notify::new(),
             empty: Mutex::default(),
             clock,
             metrics,
@@ -141,11 +158,13 @@ impl RedisStore {
                 shared: shared.clone(),
                 positions: vec![Default::default(); BUCKETS],
                 tried: tried.clone(),
+                read: read.clone(),
             },
             coalescer: Coalescer { shared: shared.clone() },
-            reaper: Reaper { shared: shared.clone() },
+            reaper: Reaper::new(shared.clone()),
             upkeep: Upkeep { shared: shared.clone() },
             tried,
+            read,
         };
         (Self(shared), loops)
     }
@@ -166,6 +185,9 @@ impl Store for RedisStore {
     }
 
     fn renew(&self, namespace: &Namespace, id: &str) -> Answer<Result<(), StoreError>> {
+        if let Some(refused) = self.0.read_only(namespace, id) {
+            return Either::Left(ready(Err(refused)));
+        }
         let (shared, lease) = (self.0.clone(), self.0.lease(namespace, id));
         Either::Right(Box::pin(async move {
             let renewed = shared.renew(lease).await;
@@ -179,17 +201,18 @@ impl Store for RedisStore {
         ids: &[Box<str>],
     ) -> Answer<Result<Vec<Result<(), StoreError>>, StoreError>> {
         let shared = self.0.clone();
-        let leases: Vec<_> = ids.iter().map(|id| shared.lease(namespace, id)).collect();
-        let bucket = Bucket::of(namespace);
+        let (bucket, directory) = (Bucket::of(namespace), shared.mirror.directory(namespace));
+        let leases: Vec<_> =
+            ids.iter().map(|id| shared.lease_in(bucket, directory.as_ref(), namespace, id)).collect();
         Either::Right(Box::pin(async move {
             let calls = leases.chunks(renewals::MOST).map(|leases| shared.renew_by_call(bucket, leases));
             let renewed =
                 future::try_join_all(calls).await.map_err(|failure| shared.unavailable(&failure))?;
-            let answer = |renewed| match renewed {
+            let answer = |(renewed, lease): (bool, &Lease)| match renewed {
                 true => Ok(()),
-                false => Err(shared.metrics.refused(StoreError::NoSuchInstance)),
+                false => Err(shared.metrics.refused(StoreError::absent(directory.as_deref(), &lease.id))),
             };
-            Ok(renewed.into_iter().flatten().map(answer).collect())
+            Ok(renewed.into_iter().flatten().zip(&leases).map(answer).collect())
         }))
     }
 
@@ -200,6 +223,9 @@ impl Store for RedisStore {
         update: Update,
         origin: Origin,
     ) -> Answer<Result<Arc<Instance>, StoreError>> {
+        if let Some(refused) = self.0.read_only(namespace, id) {
+            return Either::Left(ready(Err(refused)));
+        }
         let (shared, namespace, id) = (self.0.clone(), namespace.clone(), Box::<str>::from(id));
         Either::Right(Box::pin(async move {
             let updated = shared.update(&namespace, &id, &update, origin).await;
@@ -213,6 +239,9 @@ impl Store for RedisStore {
         id: &str,
         origin: Origin,
     ) -> Answer<Result<Arc<Instance>, StoreError>> {
+        if let Some(refused) = self.0.read_only(namespace, id) {
+            return Either::Left(ready(Err(refused)));
+        }
         let (shared, namespace, id) = (self.0.clone(), namespace.clone(), Box::<str>::from(id));
         Either::Right(Box::pin(async move {
             let gone = shared.deregister(&namespace, &id, origin).await;
@@ -225,7 +254,12 @@ impl Store for RedisStore {
     }
 
     fn overlay(&self, namespace: &Namespace, overlay: Overlay) -> Result<(), StoreError> {
-        let _ = (namespace, overlay);
+        let mirror = &self.0.mirror;
+        let max = self.0.limits.max_namespaces;
+        if mirror.directory(namespace).is_none() && max <= mirror.len() {
+            return Err(StoreError::TooManyNamespaces { max });
+        }
+        mirror.overlay(namespace, &overlay);
         Ok(())
     }
 
@@ -239,17 +273,30 @@ impl Store for RedisStore {
         let out_of_service = |directory: &Directory| {
             directory.counts().get(Status::OutOfService.position()).copied().unwrap_or_default()
         };
-        let mut counted: Vec<_> =
-            directories.iter().map(|(namespace, directory)| (namespace.clone(), directory.len())).collect();
+        let mut counted: Vec<_> = directories
+            .iter()
+            .map(|(namespace, directory)| (namespace.clone(), directory.own_len()))
+            .collect();
         counted.sort_unstable_by(|a, b| Reverse(a.1).cmp(&Reverse(b.1)).then_with(|| a.0.cmp(&b.0)));
         counted.truncate(largest);
         Census {
-            instances: directories.iter().map(|(_, directory)| directory.len()).sum(),
+            instances: directories.iter().map(|(_, directory)| directory.own_len()).sum(),
             namespaces: directories.len(),
             out_of_service: directories.iter().map(|(_, directory)| out_of_service(directory)).sum(),
-            preserving: 0,
+            preserving: directories.iter().filter(|(_, it)| it.preservation().is_preserving).count(),
             largest: counted,
         }
+    }
+}
+
+impl Shared {
+    /// The refusal of a write to an instance that a catalog has; costs nothing without catalogs.
+    fn read_only(&self, namespace: &Namespace, id: &str) -> Option<StoreError> {
+        if self.limits.tags == Tags::Shared {
+            return None;
+        }
+        let catalog = self.mirror.directory(namespace)?.catalog_of(id)?;
+        Some(self.metrics.refused(StoreError::ReadOnly { catalog }))
     }
 }
 

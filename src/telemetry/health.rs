@@ -3,7 +3,7 @@
 //! Never: asks a component (they report), makes an HTTP answer, or holds the name of a namespace or a service:
 //! anybody may read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ use super::process::BUILD;
 pub struct Health {
     started: Instant,
     phase: AtomicU8,
+    /// What is not complete yet.
+    awaited: Mutex<BTreeSet<&'static str>>,
     components: Mutex<BTreeMap<&'static str, Component>>,
 }
 
@@ -59,6 +61,7 @@ impl Default for Health {
         Self {
             started: Instant::now(),
             phase: AtomicU8::new(Phase::Starting.number()),
+            awaited: Mutex::default(),
             components: Mutex::default(),
         }
     }
@@ -68,6 +71,20 @@ impl Health {
     /// Moves on to `phase`; an earlier one than the present is ignored.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase.number(), Ordering::Relaxed);
+    }
+
+    /// The process is not ready before this part of it is complete.
+    pub fn awaits(&self, part: &'static str) {
+        self.awaited.lock().insert(part);
+    }
+
+    /// This part of the process is complete; with the last of those that are awaited the process is ready.
+    pub fn is_complete(&self, part: &'static str) {
+        let mut awaited = self.awaited.lock();
+        awaited.remove(part);
+        if awaited.is_empty() {
+            self.enter(Phase::Ready);
+        }
     }
 
     /// The present phase.
@@ -177,6 +194,17 @@ mod tests {
     fn component(healthy: bool, properties: Value) -> Component {
         let Value::Object(properties) = properties else { panic!("an object") };
         Component { healthy, properties }
+    }
+
+    #[test]
+    fn what_is_awaited_has_to_be_complete() {
+        let health = Health::default();
+        health.awaits("a");
+        health.awaits("b");
+        for (part, now) in [("a", Phase::Starting), ("a", Phase::Starting), ("b", Phase::Ready)] {
+            health.is_complete(part);
+            assert_eq!(health.phase(), now);
+        }
     }
 
     #[test]

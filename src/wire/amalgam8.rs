@@ -132,6 +132,9 @@ pub struct ErrorBody<'a> {
     /// Why, where no field is to blame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
+    /// The catalog that has the instance, which therefore cannot be changed here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<&'a str>,
 }
 
 #[derive(Default)]

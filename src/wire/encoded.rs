@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Instance, Status, Timestamp};
+use crate::model::{Foreign, Instance, Status, Timestamp};
 
 /// The members of an encoded instance, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Encoded {
 const ID_HEAD: &[u8] = b"{\"id\":";
 const SERVICE_HEAD: &[u8] = b",\"service_name\":";
 const HEARTBEAT_HEAD: &[u8] = b",\"last_heartbeat\":\"";
+/// The zero time of the original's language.
+const NO_HEARTBEAT: &[u8] = b"0001-01-01T00:00:00Z";
 const TAGS_HEAD: &[u8] = b",\"tags\":[";
 
 // === impl Member ===
@@ -94,7 +96,8 @@ impl Member {
 // === impl Encoded ===
 
 impl Encoded {
-    /// Encodes an instance whose lease was last renewed at `renewed`.
+    /// Encodes an instance whose lease was last renewed at `renewed`; when a catalog has it, what that tells counts,
+    /// and without it there is no such time (spec amalgam8 section 8).
     #[must_use]
     pub fn of(instance: &Instance, renewed: Timestamp) -> Self {
         let Instance { id, service, endpoint, status, tags, metadata, ttl, .. } = instance;
@@ -132,7 +135,11 @@ impl Encoded {
         json.push(b'"');
         end(&json, Member::Status);
         json.extend_from_slice(HEARTBEAT_HEAD);
-        json.extend_from_slice(&renewed.rfc3339());
+        match instance.foreign {
+            None => json.extend_from_slice(&renewed.rfc3339()),
+            Some(Foreign { renewed: Some(renewed), .. }) => json.extend_from_slice(&renewed.rfc3339()),
+            Some(Foreign { renewed: None, .. }) => json.extend_from_slice(NO_HEARTBEAT),
+        }
         json.push(b'"');
         end(&json, Member::LastHeartbeat);
         if let Some(metadata) = metadata {

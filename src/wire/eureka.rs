@@ -5,6 +5,7 @@
 
 pub mod applications;
 mod json;
+pub mod listed;
 mod lists;
 mod metadata;
 mod names;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -157,11 +157,19 @@ pub struct As<T>(pub T);
 /// # Errors
 /// When it is not UTF-8, not JSON, or goes on after the document.
 pub fn read<'a, T: Shape<'a>>(body: &'a [u8]) -> Result<T, Unreadable> {
+    read_by(body, PhantomData).map(|As(shape)| shape)
+}
+
+/// The same by a reader that keeps what it needs as it goes, for bodies that are too long to be kept.
+///
+/// # Errors
+/// When it is not UTF-8, not JSON, not what the reader wants, or goes on after the document.
+pub fn read_by<'a, S: DeserializeSeed<'a>>(body: &'a [u8], reader: S) -> Result<S::Value, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|e| Unreadable::NotUtf8 { valid: e.valid_up_to() })?;
     let mut json = serde_json::Deserializer::from_str(text);
-    let As(shape) = As::deserialize(&mut json).map_err(|e| not_json(&e))?;
+    let read = reader.deserialize(&mut json).map_err(|e| not_json(&e))?;
     json.end().map_err(|e| not_json(&e))?;
-    Ok(shape)
+    Ok(read)
 }
 
 /// The first characters of what came, so that no error repeats a client's whole body.
@@ -173,7 +181,7 @@ pub fn excerpt(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn not_json(error: &serde_json::Error) -> Unreadable {
+pub(super) fn not_json(error: &serde_json::Error) -> Unreadable {
     Unreadable::NotJson { why: excerpt_of_message(&error.to_string()).into() }
 }
 

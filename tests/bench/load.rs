@@ -4,12 +4,17 @@
 //! A measurement, not a test: the exit status is 0 whenever everything could be measured, whatever came out.
 //! One binary, two roles: the driver (generator and bookkeeping), and `bare`, which the driver starts.
 //! Linux only: costs are read from the processes' CPU clocks and from `/proc`.
-//! Never: needs anything but the registry's binary, leaves a process behind, or uses a fixed port.
+//! Never: needs anything but the registry's binary (and `redis-server` for what is about Redis), leaves a process behind, or uses a fixed port.
 
 #[path = "load/bare.rs"]
 mod bare;
 #[path = "load/case.rs"]
 mod case;
+#[path = "load/catalog.rs"]
+mod catalog;
+#[path = "../it/support/kubernetes.rs"]
+#[expect(dead_code, reason = "the chapters of the tests use more of it")]
+mod cluster;
 #[path = "load/eureka.rs"]
 mod eureka;
 #[path = "load/figure.rs"]
@@ -24,6 +29,8 @@ mod machine;
 mod options;
 #[path = "load/population.rs"]
 mod population;
+#[path = "load/redis.rs"]
+mod redis;
 #[path = "load/report.rs"]
 mod report;
 #[path = "load/server.rs"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Real Eureka clients, and a real Eureka server, against a registry.
+"""Real Eureka clients, and a real Eureka server, against a registry, which also follows such a server.
 
 Never: needs more than Python's own library to run; leaves a process behind.
 """
@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 
 sys.dont_write_bytecode = True
 
+import catalog
 import peers
 import replay
 from clients import CLIENTS, PAIRS, Course, shown
 from programs import CACHE, Elsewhere, Failed, LeftOut, Reference, Registry, end_all
 
-ALL = [*CLIENTS, *PAIRS, "peers", "replay"]
+ALL = [*CLIENTS, *PAIRS, "peers", "catalog", "replay"]
 
 
 def arguments():
@@ -140,6 +141,8 @@ def main():
                 report.left_out.append(f"{name}: needs the registry itself")
             elif name == "peers":
                 peers.run(options, directory, report)
+            elif name == "catalog":
+                catalog.run(options, directory, report)
             else:
                 replay.run(options, directory, report)
     finally:

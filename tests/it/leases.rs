@@ -12,7 +12,7 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
 use crate::support::client::instance;
-use crate::support::redis_process::leaves_out;
+use crate::support::redis::leaves_out;
 use crate::support::{Answer, Client, Daemon, eventually};
 
 const TTL: Duration = Duration::from_secs(1);

@@ -3,6 +3,12 @@
 //! Never: looks inside a module; what is tested here goes through a public door.
 
 mod amalgam8;
+mod catalog_consul;
+mod catalog_eureka;
+mod catalog_filesystem;
+mod catalog_kubernetes;
+mod catalog_swarm;
+mod catalogs;
 mod dashboard;
 mod eureka;
 mod eureka_fold;
@@ -13,9 +19,6 @@ mod peers;
 mod process;
 mod readme;
 mod redis;
-mod redis_faults;
-mod redis_nodes;
-mod redis_setups;
 mod store_model;
 mod store_races;
 mod support;

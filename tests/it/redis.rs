@@ -1,14 +1,18 @@
 //! The store in Redis, with real servers: registries that share one, and what happens when it fails.
 //!
-//! Not here: two registries whose clocks differ, which takes more than a process may do to another; leases run on
-//! Redis' clock. Where there is no Redis, each test says that it is skipped.
+//! Where there is no Redis, each test says that it is skipped.
 //! Never: looks at how things are kept in Redis, apart from breaking it.
 
+mod clocks;
 mod cluster;
 mod faults;
+mod leases;
 mod load;
 mod nodes;
+mod security;
 mod sentinel;
+mod sharing;
+mod versions;
 
 use serde_json::Value;
 

@@ -5,10 +5,10 @@
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eureka;
+pub(crate) mod kubernetes;
 pub(crate) mod line;
 pub(crate) mod peer;
 pub(crate) mod redis;
-pub(crate) mod redis_process;
 pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod upstream;
@@ -20,7 +20,7 @@ pub(crate) use daemon::{Daemon, Setup};
 pub(crate) use eureka::Eureka;
 pub(crate) use line::Line;
 pub(crate) use peer::Peer;
-pub(crate) use redis_process::Redis;
+pub(crate) use redis::Redis;
 
 /// More than anything here takes on a machine that does something else as well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["model", "wire", "directory", "telemetry"]),
     ("registry", &["model", "directory", "store"]),
     ("outbound", &[]),
-    ("catalog", &["model", "wire", "directory", "store", "outbound", "telemetry"]),
+    ("catalog", &["model", "wire", "directory", "store", "registry", "outbound", "telemetry"]),
     ("cluster", &["model", "wire", "directory", "store", "telemetry"]),
     ("peers", &["model", "wire", "directory", "registry", "outbound", "telemetry"]),
     ("api", &["model", "wire", "auth", "directory", "registry", "telemetry", "listener"]),

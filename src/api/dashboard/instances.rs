@@ -10,7 +10,7 @@ use super::View;
 use super::html::Html;
 use super::lengths::length;
 use super::survey::{Application, Survey, Tally, ZONE};
-use crate::model::{Document, Instance, Metadata, Port, Status, Timestamp};
+use crate::model::{Document, Foreign, Instance, Metadata, Port, Status, Timestamp};
 
 /// From this length on, instances are counted instead of shown. One of them is at most a body of a
 /// registration, in which each byte can take six.
@@ -151,6 +151,14 @@ fn badge(html: &mut Html, status: Status, text: impl std::fmt::Display) {
 }
 
 fn write_lease(html: &mut Html, view: &View, instance: &Instance, renewed: Timestamp) {
+    if let Some(Foreign { catalog, renewed }) = instance.foreign {
+        html.markup("<span>none</span><small>of the catalog ").text(catalog);
+        if let Some(renewed) = renewed {
+            html.markup(", renewed there ").time(renewed);
+        }
+        html.markup("</small>");
+        return;
+    }
     let age = Duration::from_millis(view.now.as_millis().saturating_sub(renewed.as_millis()));
     let is_late = instance.ttl < age && instance.status.expires();
     html.markup(if is_late { "<span class=\"late\">" } else { "<span>" });
@@ -171,13 +179,18 @@ fn write_list<'a>(html: &mut Html, class: &'static str, texts: impl Iterator<Ite
 
 fn write_details(html: &mut Html, instance: &Instance) {
     html.fact("Id", &instance.id);
+    if let Some(foreign) = instance.foreign {
+        html.fact("Found by", format_args!("the catalog {}", foreign.catalog));
+    }
     match instance.document.as_deref() {
+        None if instance.foreign.is_some() => {}
         None => {
             html.fact("Registered by", "Amalgam8 API");
         }
         Some(document) => write_document(html, document),
     }
-    write_moment(html, "Registered", Some(instance.registered_at));
+    let begun = if instance.foreign.is_some() { "Found" } else { "Registered" };
+    write_moment(html, begun, Some(instance.registered_at));
     write_moment(html, "UP since", instance.up_since);
     write_moment(html, "Changed", Some(instance.updated_at));
     write_moment(html, "Client's version", Some(instance.dirty_at));

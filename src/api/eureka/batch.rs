@@ -141,7 +141,7 @@ async fn update(api: &Api, namespace: &Namespace, item: &BatchItem, update: Upda
 
 fn status(why: &StoreError) -> StatusCode {
     match why {
-        StoreError::NoSuchInstance => StatusCode::NOT_FOUND,
+        StoreError::NoSuchInstance | StoreError::ReadOnly { .. } => StatusCode::NOT_FOUND,
         StoreError::NamespaceFull { .. }
         | StoreError::TooManyNamespaces { .. }
         | StoreError::Invalid(_)

@@ -51,7 +51,7 @@ impl Refusal {
     /// What the store did not do, by a status alone.
     pub(super) fn of_store(why: &StoreError) -> Self {
         Self::Silent(match why {
-            StoreError::NoSuchInstance => StatusCode::NOT_FOUND,
+            StoreError::NoSuchInstance | StoreError::ReadOnly { .. } => StatusCode::NOT_FOUND,
             StoreError::NamespaceFull { .. }
             | StoreError::TooManyNamespaces { .. }
             | StoreError::Invalid(_)

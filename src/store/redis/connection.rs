@@ -3,6 +3,7 @@
 //! A call fails at once while there is no connection, and within the configured time while there is one.
 //! Never: waits for a connection, repeats what may have been done, or shows a password.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -157,7 +158,7 @@ impl Connection {
         link: &Link,
         call: &Call<'_>,
     ) -> Result<T, Failure> {
-        let answer = match self.ask(link, &call.by_hash(), Duration::ZERO).await {
+        let answer = match self.ask(link, call.by_hash(), Duration::ZERO).await {
             Err(Failure::Refused { code, .. }) if *code == *"NOSCRIPT" => {
                 self.ask(link, &call.with_code(), Duration::ZERO).await
             }
@@ -278,7 +279,11 @@ impl RedisConfig {
                 let config = ClusterConfig::new()
                     .set_connection_timeout(self.timeout)
                     .set_response_timeout(self.timeout);
-                let connection = builder.build()?.get_async_connection_with_config(config).await?;
+                let mut connection = builder.build()?.get_async_connection_with_config(config).await?;
+                let info: Result<HashMap<String, String>, _> =
+                    redis::cmd("INFO").query_async(&mut connection).await;
+                // A node that does not answer, or not in this way, says nothing about the others.
+                info.unwrap_or_default().values().try_for_each(|info| refuse_too_old(info))?;
                 Ok(Link::Cluster(connection))
             }
         }
@@ -351,12 +356,15 @@ impl RedisConfig {
 
 /// A server that is too old, or that takes no writes; else it would be lost and found with each of them.
 fn refuse_unusable(info: &str) -> Result<(), RedisError> {
-    let said = |name| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-    if said("role:") == "slave" {
+    if said(info, "role:") == "slave" {
         let detail = "Redis is a replica, want a server that can be written to".to_owned();
         return Err(RedisError::from((ErrorKind::InvalidClientConfig, "wrong role", detail)));
     }
-    let version = said("redis_version:");
+    refuse_too_old(info)
+}
+
+fn refuse_too_old(info: &str) -> Result<(), RedisError> {
+    let version = said(info, "redis_version:");
     let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
     match (parts.next().flatten(), parts.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) < OLDEST => {
@@ -366,6 +374,17 @@ fn refuse_unusable(info: &str) -> Result<(), RedisError> {
         }
         (_, _) => Ok(()),
     }
+}
+
+fn said<'a>(info: &'a str, name: &str) -> &'a str {
+    info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
+}
+
+/// The code of the command in a script that failed; before version 7 it stands within the script's error, behind a hyphen.
+fn code_within(message: &str) -> Option<&str> {
+    let (_, within) = message.rsplit_once(": -")?;
+    let code = within.split(' ').next()?;
+    (!code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase())).then_some(code)
 }
 
 // === impl Failure ===
@@ -393,9 +412,45 @@ impl Failure {
             )
             | (_, Some("NOAUTH" | "WRONGPASS")) => Self::lost(&error.to_string()),
             (ErrorKind::Server(_) | ErrorKind::Extension, code) => {
-                Self::refused(code.unwrap_or("ERR"), &error.to_string())
+                let message = error.to_string();
+                match code_within(&message).or(code).unwrap_or("ERR") {
+                    "READONLY" | "LOADING" | "MASTERDOWN" => Self::lost(&message),
+                    code => Self::refused(code, &message),
+                }
             }
             (_, _) => Self::lost(&error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_command_in_a_script_is_found_in_both_forms() {
+        let old = "ERR: Error running script (call to f_1): @user_script:48: @user_script: 48: -OOM command not allowed";
+        assert_eq!(code_within(old), Some("OOM"));
+        assert_eq!(code_within("OOM: command not allowed when used memory > 'maxmemory'."), None);
+        assert_eq!(code_within("ERR: value is: -1 or so"), None);
+    }
+
+    #[test]
+    fn what_is_too_old_or_a_replica_is_refused() {
+        for (info, wanted) in [
+            ("redis_version:7.0.15\r\nrole:master\r\n", None),
+            ("redis_version:6.2.0\r\n", None),
+            ("", None),
+            ("redis_version:6.0.16\r\n", Some("6.2 or newer")),
+            ("redis_version:7.0.15\r\nrole:slave\r\n", Some("can be written to")),
+        ] {
+            let refused = refuse_unusable(info).err().map(|error| error.to_string());
+            let is_right = match (&refused, wanted) {
+                (Some(refused), Some(wanted)) => refused.contains(wanted),
+                (None, None) => true,
+                (_, _) => false,
+            };
+            assert!(is_right, "{info}: {refused:?}");
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Never: applies anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
+
+use foldhash::quality::RandomState;
 
 use super::keys::{self};
 use crate::directory::{Cause, News, Tag};
@@ -29,7 +31,15 @@ pub(super) enum Event {
 
 /// Who renewed, by namespace.
 #[derive(Debug, Default)]
-pub(super) struct Renewed(BTreeMap<Namespace, BTreeSet<Box<str>>>);
+pub(super) struct Renewed(BTreeMap<Namespace, Beats>);
+
+/// Renewals in one namespace.
+#[derive(Debug, Default)]
+pub(super) struct Beats {
+    /// How many there were, also of those who renewed more than once.
+    pub(super) count: u64,
+    ids: HashSet<Box<str>, RandomState>,
+}
 
 const BY_CLIENT: &str = "c";
 const BY_PEER: &str = "p";
@@ -82,15 +92,18 @@ impl Entry {
 
 impl Renewed {
     /// One more renewal.
-    pub(super) fn add(&mut self, namespace: &Namespace, id: &str) {
-        match self.0.get_mut(namespace) {
-            Some(ids) => {
-                ids.insert(id.into());
-            }
-            None => {
-                self.0.insert(namespace.clone(), [id.into()].into());
-            }
-        }
+    pub(super) fn add(&mut self, namespace: &Namespace, id: Box<str>) {
+        let beats = match self.0.get_mut(namespace) {
+            Some(beats) => beats,
+            None => self.0.entry(namespace.clone()).or_default(),
+        };
+        beats.count += 1;
+        beats.ids.insert(id);
+    }
+
+    /// How many renewals there were in each namespace.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&Namespace, u64)> {
+        self.0.iter().map(|(namespace, beats)| (namespace, beats.count))
     }
 
     /// As it stands in a stream: for each namespace its name, how many ids, and these; a text is its length, in two
@@ -98,7 +111,7 @@ impl Renewed {
     pub(super) fn into_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
-        for (namespace, ids) in self.0 {
+        for (namespace, Beats { count: _, ids }) in self.0 {
             push_text(&mut bytes, namespace.as_str());
             bytes.extend(number(ids.len()));
             ids.iter().for_each(|id| push_text(&mut bytes, id));
@@ -161,12 +174,14 @@ mod tests {
         let mut renewed = Renewed::default();
         let (a, b): (Namespace, Namespace) = ("a".parse().unwrap(), "é".parse().unwrap());
         for (namespace, id) in [(&a, "1"), (&b, "x\n\0y"), (&a, "2"), (&a, "1"), (&b, "")] {
-            renewed.add(namespace, id);
+            renewed.add(namespace, id.into());
         }
+        assert_eq!(renewed.counts().map(|(_, count)| count).collect::<Vec<_>>(), [3, 2]);
         let bytes = renewed.into_bytes();
         let mut seen = Vec::new();
         assert_eq!(Renewed::each(&bytes, |n, id| seen.push((n.clone(), id.to_owned()))), Some(()));
         let want = [(&a, "1"), (&a, "2"), (&b, ""), (&b, "x\n\0y")].map(|(n, id)| (n.clone(), id.to_owned()));
+        seen.sort();
         assert_eq!(seen, want);
         for length in 1..bytes.len() {
             Renewed::each(&bytes[..length], |_, _| {});

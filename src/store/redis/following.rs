@@ -20,6 +20,7 @@ use super::keys::{BUCKETS, Bucket};
 use super::loading::{Loaded, Loader, Raw};
 use super::mirror::Gap;
 use super::random;
+use super::scripts::Standpoint;
 use crate::model::Origin;
 
 /// Keeps the mirror.
@@ -29,6 +30,8 @@ pub struct Follower {
     pub(super) positions: Vec<Position>,
     /// Cancelled when the first attempt to read everything has ended, well or not.
     pub(super) tried: CancellationToken,
+    /// Cancelled when everything was read for the first time.
+    pub(super) read: CancellationToken,
 }
 
 /// How far a bucket was read; before the first time, nowhere.
@@ -89,6 +92,7 @@ impl Follower {
                     }
                 }
                 (pause, is_first) = (PAUSE.start, false);
+                self.read.cancel();
                 self.tried.cancel();
                 self.follow(&calls, &reads).await
             };
@@ -121,17 +125,26 @@ impl Follower {
         let calls = shared.connection.open().await?;
         let reads =
             if shared.connection.is_cluster() { calls.clone() } else { shared.connection.open().await? };
-        let aligning = Bucket::all().zip(self.positions.clone()).map(|(bucket, position)| {
-            let (shared, calls) = (shared.clone(), calls.clone());
-            async move { align(&shared, &calls, bucket, position).await }
-        });
-        self.positions = stream::iter(aligning).buffered(AT_ONCE).try_collect().await?;
+        self.align(&calls).await?;
         if !shutdown.is_cancelled() {
             shared.connection.establish(calls.clone());
             shared.mirror.is_current();
             shared.report();
         }
         Ok((calls, reads))
+    }
+
+    /// Sees to it that nothing is missing of any bucket.
+    async fn align(&mut self, calls: &Link) -> Result<(), Failure> {
+        let aligning = Bucket::all().zip(self.positions.clone()).map(|(bucket, position)| {
+            let (shared, calls) = (self.shared.clone(), calls.clone());
+            async move { align(&shared, &calls, bucket, position).await }
+        });
+        let aligned: Vec<(Position, usize)> = stream::iter(aligning).buffered(AT_ONCE).try_collect().await?;
+        let restored: usize = aligned.iter().map(|(_, restored)| restored).sum();
+        self.positions = aligned.into_iter().map(|(position, _)| position).collect();
+        tell_restored(restored);
+        Ok(())
     }
 
     async fn follow(&mut self, calls: &Link, reads: &Link) -> Result<std::convert::Infallible, Failure> {
@@ -161,6 +174,10 @@ impl Follower {
             let streams: Streams = tokio::select! {
                 streams = shared.connection.ask(reads, &command, WAIT) => streams?,
                 why = shared.connection.lost() => return Err(why),
+                () = shared.emptied.notified() => {
+                    self.align(calls).await?;
+                    continue;
+                }
             };
             let Some(streams) = streams else {
                 shared.mirror.is_current();
@@ -221,6 +238,7 @@ impl Follower {
             tokio::select! {
                 () = sleep(POLL) => {}
                 why = shared.connection.lost() => return Err(why),
+                () = shared.emptied.notified() => proven -= PROVE,
             }
         }
     }
@@ -233,7 +251,9 @@ impl Follower {
         proves: bool,
     ) -> Result<(), Failure> {
         if proves && let Some(position) = self.positions.get_mut(bucket.position()) {
-            *position = align(&self.shared, calls, bucket, position.clone()).await?;
+            let (aligned, restored) = align(&self.shared, calls, bucket, position.clone()).await?;
+            *position = aligned;
+            tell_restored(restored);
         }
         for (key, entries) in streams.into_iter().flatten() {
             self.take(calls, bucket, &key, entries).await?;
@@ -260,7 +280,8 @@ impl Follower {
                 let applied = Entry::of(&fields).ok_or(Gap).and_then(|entry| shared.mirror.apply(&entry));
                 if applied.is_err() {
                     tracing::info!("something is missing in what Redis told; a part of it is read anew");
-                    let loaded = load(shared, calls, bucket).await?;
+                    let (loaded, restored) = read_anew(shared, calls, bucket, Continuity::Missed).await?;
+                    tell_restored(restored);
                     position.changes = Some(loaded.position.clone());
                     shared.mirror.replace(bucket, loaded);
                     break;
@@ -286,41 +307,68 @@ impl Position {
     }
 }
 
-/// Sees to it that a bucket can be followed, and tells from where.
+/// Sees to it that a bucket can be followed; tells from where, and how many instances were written back for that.
 async fn align(
     shared: &Shared,
     link: &Link,
     bucket: Bucket,
     position: Position,
-) -> Result<Position, Failure> {
-    let mut continuity = match &position.changes {
+) -> Result<(Position, usize), Failure> {
+    let continuity = match &position.changes {
         None => Continuity::Missed,
         Some(read) => {
-            let call = shared.scripts.standing.on([bucket.changes()]).arg(read);
-            let (last, here, first): (String, u64, String) = shared.connection.call_by(link, &call).await?;
-            continuity(read, &last, here, &first)
+            let call = shared.scripts.standing.on([bucket.changes(), bucket.clock()]).arg(read);
+            let (last, here, first, number): (String, u64, String, u64) =
+                shared.connection.call_by(link, &call).await?;
+            match is_another(shared, bucket, number) {
+                true => Continuity::Lost,
+                false => continuity(read, &last, here, &first),
+            }
         }
     };
     if continuity == Continuity::Whole {
-        return Ok(position);
+        return Ok((position, 0));
     }
-    let mut loaded = load(shared, link, bucket).await?;
-    if position.changes.is_some() && went_back(shared, bucket, &loaded) {
-        continuity = Continuity::Lost;
-    }
-    if continuity == Continuity::Lost {
-        restore(shared, link, bucket, &loaded).await?;
-        loaded = load(shared, link, bucket).await?;
-    }
+    let (loaded, restored) = read_anew(shared, link, bucket, continuity).await?;
     let changes = Some(loaded.position.clone());
     shared.mirror.replace(bucket, loaded);
     // Positions of another Redis are nothing to this one; what is read twice is shown once.
-    Ok(Position { changes, renewals: None })
+    Ok((Position { changes, renewals: None }, restored))
+}
+
+/// Reads a bucket as a whole, after what Redis lost of it was written back; tells how many instances that were.
+async fn read_anew(
+    shared: &Shared,
+    link: &Link,
+    bucket: Bucket,
+    continuity: Continuity,
+) -> Result<(Loaded, usize), Failure> {
+    let loaded = load(shared, link, bucket).await?;
+    let is_lost = continuity == Continuity::Lost
+        || is_another(shared, bucket, loaded.number)
+        || went_back(shared, bucket, &loaded);
+    if !is_lost {
+        return Ok((loaded, 0));
+    }
+    let restored = restore(shared, link, bucket, &loaded).await?;
+    Ok((load(shared, link, bucket).await?, restored))
+}
+
+fn tell_restored(count: usize) {
+    if count != 0 {
+        tracing::warn!(instances = count, "Redis has lost changes; {count} instances were written back");
+    }
+}
+
+/// Whether a bucket with this number is another one than was read before.
+fn is_another(shared: &Shared, bucket: Bucket, number: u64) -> bool {
+    let known = shared.mirror.number(bucket);
+    known != 0 && number != known
 }
 
 async fn load(shared: &Shared, link: &Link, bucket: Bucket) -> Result<Loaded, Failure> {
-    let loader =
-        Loader { connection: &shared.connection, scripts: &shared.scripts, link, clock: &shared.clock };
+    let Shared { connection, scripts, clock, limits, .. } = shared;
+    let loader = Loader { connection, scripts, link, clock, leases: limits.leases };
     let loaded = loader.load(bucket).await?;
     shared.redis_metrics.reloads.inc();
     Ok(loaded)
@@ -330,7 +378,7 @@ async fn load(shared: &Shared, link: &Link, bucket: Bucket) -> Result<Loaded, Fa
 fn went_back(shared: &Shared, bucket: Bucket, loaded: &Loaded) -> bool {
     let known = shared.mirror.directories(bucket);
     known.iter().any(|(namespace, directory)| {
-        let known = directory.tag();
+        let known = directory.followed();
         loaded
             .namespaces
             .get(namespace)
@@ -340,27 +388,27 @@ fn went_back(shared: &Shared, bucket: Bucket, loaded: &Loaded) -> bool {
 
 /// Gives namespaces another epoch whose revisions are ambiguous, and writes instances back that Redis lost. Those who do
 /// not renew any more go with their lease.
-async fn restore(shared: &Shared, link: &Link, bucket: Bucket, loaded: &Loaded) -> Result<(), Failure> {
+async fn restore(shared: &Shared, link: &Link, bucket: Bucket, loaded: &Loaded) -> Result<usize, Failure> {
     let mut missing = Vec::new();
     for (namespace, directory) in shared.mirror.directories(bucket) {
         let read = loaded.namespaces.get(&namespace);
-        let known = directory.tag();
+        let known = directory.followed();
         if read.is_some_and(|read| read.at.epoch == known.epoch) {
             shared.renumber(link, &namespace, known.epoch).await?;
         }
         directory.for_each(&mut |instance, _| {
-            if read.is_none_or(|read| !read.instances.contains_key(instance.id.as_str())) {
+            if instance.foreign.is_none()
+                && read.is_none_or(|read| !read.instances.contains_key(instance.id.as_str()))
+            {
                 missing.push((namespace.clone(), instance.clone()));
             }
         });
     }
-    let count = missing.len();
     for some in missing.chunks(AT_ONCE * AT_ONCE) {
         let puts = some.iter().map(|(namespace, instance)| shared.put_back(link, namespace, instance));
         future::try_join_all(puts).await?;
     }
-    tracing::warn!(instances = count, "Redis has lost changes; {count} instances were written back");
-    Ok(())
+    Ok(missing.len())
 }
 
 fn continuity(read: &str, last: &str, here: u64, first: &str) -> Continuity {
@@ -390,6 +438,11 @@ impl Shared {
     fn show_renewed(&self, fields: &[Vec<u8>]) {
         let now = self.clock.now();
         let (pairs, _) = fields.as_chunks::<2>();
+        let is_own =
+            |[key, value]: &[Vec<u8>; 2]| key == b"w" && *value == self.author.to_string().as_bytes();
+        if pairs.iter().any(is_own) {
+            return; // It is shown already, more exactly.
+        }
         for [key, bytes] in pairs {
             if key == b"b" {
                 let read = Renewed::each(bytes, |namespace, id| {
@@ -411,7 +464,9 @@ impl Shared {
         instance: &crate::model::Instance,
     ) -> Result<(), Failure> {
         let record = crate::wire::record::Record::of(instance.clone());
-        let call = self.put_call(namespace, &record, &[], None, Origin::Client);
+        // Whatever is there by now: who comes first makes the bucket anew.
+        let standpoint = Standpoint { number: 0, leases: self.limits.leases };
+        let call = self.put_call(namespace, &record, &[], (None, Origin::Client), standpoint);
         self.connection.call_by::<redis::Value>(link, &call).await.map(drop)
     }
 }

@@ -11,7 +11,7 @@ use super::connection::{Connection, Failure, Link};
 use super::entry::{Entry, Event};
 use super::keys::{self, Bucket, Encoded};
 use super::scripts::Scripts;
-use crate::directory::{News, Tag};
+use crate::directory::{LeaseRules, News, Tag};
 use crate::model::{Clock, Instance, Moment, Namespace};
 use crate::wire::record::Record;
 
@@ -20,6 +20,8 @@ use crate::wire::record::Record;
 pub(super) struct Loaded {
     /// The last change that is in it.
     pub(super) position: String,
+    /// What Redis knows the bucket by; 0 when it has none.
+    pub(super) number: u64,
     pub(super) namespaces: HashMap<Namespace, Read>,
 }
 
@@ -38,6 +40,7 @@ pub(super) struct Loader<'a> {
     pub(super) scripts: &'a Scripts,
     pub(super) link: &'a Link,
     pub(super) clock: &'a Clock,
+    pub(super) leases: LeaseRules,
 }
 
 /// An entry of a stream: its position and its fields.
@@ -45,7 +48,7 @@ pub(super) type Raw = (String, Vec<Vec<u8>>);
 
 /// What one step reads at most.
 const PAGE: usize = 1000;
-/// Scores from here on are those of leases without an end; the same as in `scripts/clock.lua`.
+/// Scores from here on are those of leases without an end; the same as in `scripts/bucket.lua`.
 const NEVER: f64 = 4e15;
 /// Times that a bucket is read when its changes outrun the reader.
 const ATTEMPTS: usize = 5;
@@ -68,9 +71,10 @@ impl Loader<'_> {
 
     /// None when changes were forgotten before they were read.
     async fn load_once(&self, bucket: Bucket) -> Result<Option<Loaded>, Failure> {
-        let call = self.scripts.standing.on([bucket.changes()]).arg("0-0");
-        let (position, _, _): (String, u64, String) = self.connection.call_by(self.link, &call).await?;
-        let mut loaded = Loaded { position, namespaces: self.namespaces(bucket).await? };
+        let call = self.scripts.standing.on([bucket.changes(), bucket.clock()]).arg("0-0");
+        let (position, _, _, number): (String, u64, String, u64) =
+            self.connection.call_by(self.link, &call).await?;
+        let mut loaded = Loaded { position, number, namespaces: self.namespaces(bucket).await? };
         let seen: Option<f64> = self.ask(redis::cmd("HGET").arg(bucket.clock()).arg("seen")).await?;
         let names: Vec<_> = loaded.namespaces.keys().cloned().collect();
         for namespace in names {
@@ -93,7 +97,10 @@ impl Loader<'_> {
                 loaded.position = position;
             }
             if is_last {
-                return Ok(Some(loaded));
+                let number: Option<u64> =
+                    self.ask(redis::cmd("HGET").arg(bucket.clock()).arg("number")).await?;
+                // It was emptied meanwhile: what was read is neither the one nor the other.
+                return Ok((number.unwrap_or_default() == loaded.number).then_some(loaded));
             }
         }
     }
@@ -155,8 +162,8 @@ impl Loader<'_> {
     fn renewed(&self, instance: &Instance, score: Option<f64>, seen: Option<f64>) -> Moment {
         let now = self.clock.now();
         let (Some(score), Some(seen)) = (score, seen) else { return now };
-        let renewed =
-            if score < NEVER { score / 1e3 - instance.ttl.as_secs_f64() } else { (score - NEVER) / 1e3 };
+        let length = self.leases.renewed_lease(instance).as_secs_f64();
+        let renewed = if score < NEVER { score / 1e3 - length } else { (score - NEVER) / 1e3 };
         let age = Duration::try_from_secs_f64(seen / 1e3 - renewed).unwrap_or_default();
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         Moment::from_millis(now.as_millis().saturating_sub(age))

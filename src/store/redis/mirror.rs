@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::entry::{Entry, Event};
 use super::keys::{BUCKETS, Bucket};
 use super::loading::Loaded;
-use crate::directory::{Applied, Cause, Directory, LogLimits, News, Slots, Tag};
+use crate::directory::{Applied, Cause, Directory, LeaseRules, LogLimits, News, Overlay, Slots, Tag, Tags};
 use crate::model::{Clock, Instance, Moment, Namespace};
 use crate::store::Standing;
 
@@ -24,9 +24,13 @@ pub(super) struct Mirror {
     clock: Arc<Clock>,
     slots: Arc<Slots>,
     limits: LogLimits,
+    leases: LeaseRules,
+    tags: Tags,
     buckets: [RwLock<HashMap<Namespace, Arc<Tenant>>>; BUCKETS],
     /// When the logs of which namespaces are to be looked at next.
     logs: Mutex<BinaryHeap<Reverse<(Moment, Namespace)>>>,
+    /// What Redis knows each bucket by; 0 when it has none.
+    numbers: [AtomicU64; BUCKETS],
     /// Told of each change that came by a stream.
     moved: watch::Sender<()>,
     /// Whether everything was read once.
@@ -52,13 +56,16 @@ pub(super) struct Gap;
 // === impl Mirror ===
 
 impl Mirror {
-    pub(super) fn new(clock: Arc<Clock>, limits: LogLimits) -> Self {
+    pub(super) fn new(clock: Arc<Clock>, limits: LogLimits, leases: LeaseRules, tags: Tags) -> Self {
         Self {
             clock,
             slots: Arc::default(),
             limits,
+            leases,
+            tags,
             buckets: std::array::from_fn(|_| RwLock::default()),
             logs: Mutex::default(),
+            numbers: std::array::from_fn(|_| AtomicU64::new(0)),
             moved: watch::Sender::new(()),
             is_whole: AtomicBool::new(false),
             current_at: AtomicU64::new(0),
@@ -71,7 +78,7 @@ impl Mirror {
     }
 
     pub(super) fn get(&self, namespace: &Namespace, id: &str) -> Option<Arc<Instance>> {
-        self.directory(namespace)?.get(id)
+        self.directory(namespace)?.get_own(id)
     }
 
     /// Number of namespaces.
@@ -88,6 +95,25 @@ impl Mirror {
     pub(super) fn directories(&self, bucket: Bucket) -> Vec<(Namespace, Arc<Directory>)> {
         let tenants = self.bucket(bucket).read();
         tenants.iter().map(|(namespace, tenant)| (namespace.clone(), tenant.directory.clone())).collect()
+    }
+
+    /// What Redis knows a bucket by; 0 when that is not known, or it has none.
+    pub(super) fn number(&self, bucket: Bucket) -> u64 {
+        self.numbers[bucket.position() % BUCKETS].load(Ordering::Acquire)
+    }
+
+    /// Redis knows a bucket by this number, should that not have been known.
+    pub(super) fn is_numbered(&self, bucket: Bucket, number: u64) {
+        let place = &self.numbers[bucket.position() % BUCKETS];
+        // Another one is for the reader of the stream to find out.
+        let _ = place.compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Waits until a bucket has another number than this one, but at most so long; tells whether it has.
+    pub(super) async fn until_renumbered(&self, bucket: Bucket, number: u64, at_most: Duration) -> bool {
+        let mut moved = self.moved.subscribe();
+        let reached = async { while self.number(bucket) == number && moved.changed().await.is_ok() {} };
+        tokio::time::timeout(at_most, reached).await.is_ok()
     }
 
     /// How readers' answers stand to what is in Redis.
@@ -124,15 +150,14 @@ impl Mirror {
         match event {
             Event::Changed(at, cause, news) => self.told(namespace, *at, news, *cause),
             Event::Renumbered { epoch } => {
-                let known = self.directory(namespace).map(|directory| directory.tag().epoch);
+                let known = self.directory(namespace).map(|directory| directory.followed().epoch);
                 if known == Some(*epoch) { Ok(()) } else { Err(Gap) }
             }
             Event::Forgotten { epoch } => {
                 let mut tenants = self.bucket(Bucket::of(namespace)).write();
-                if tenants.get(namespace).is_some_and(|tenant| tenant.directory.tag().epoch == *epoch)
-                    && let Some(tenant) = tenants.remove(namespace)
-                {
-                    tenant.directory.close();
+                let is_it = |tenant: &Arc<Tenant>| tenant.directory.followed().epoch == *epoch;
+                if tenants.get(namespace).is_some_and(|tenant| is_it(tenant) && tenant.directory.close()) {
+                    tenants.remove(namespace);
                 }
                 Ok(())
             }
@@ -167,7 +192,7 @@ impl Mirror {
         let mut moved = self.moved.subscribe();
         let reached = async {
             loop {
-                let here = self.directory(namespace).map(|directory| directory.tag());
+                let here = self.directory(namespace).map(|directory| directory.followed());
                 if here.is_some_and(|here| here.epoch == at.epoch && at.revision <= here.revision) {
                     return;
                 }
@@ -183,20 +208,29 @@ impl Mirror {
 
     /// Puts everything that was read of a bucket in the place of what is here.
     pub(super) fn replace(&self, bucket: Bucket, loaded: Loaded) {
-        let Loaded { position: _, namespaces } = loaded;
-        let vanished = |namespace: &Namespace| !namespaces.contains_key(namespace);
-        let gone: Vec<_> = {
-            let mut tenants = self.bucket(bucket).write();
-            let gone: Vec<_> = tenants.keys().filter(|namespace| vanished(namespace)).cloned().collect();
-            gone.iter().filter_map(|namespace| tenants.remove(namespace)).collect()
+        let Loaded { position: _, number, namespaces } = loaded;
+        let stays = |namespace: &Namespace, tenant: &mut Arc<Tenant>| {
+            namespaces.contains_key(namespace) || !tenant.directory.close()
         };
-        gone.iter().for_each(|tenant| tenant.directory.close());
+        self.bucket(bucket).write().retain(stays);
         for (namespace, read) in namespaces {
             let tenant = self.tenant_or_new(&namespace, read.at);
             tenant.directory.replace(read.at, read.instances.into_values().collect());
             self.queue(&namespace, &tenant);
         }
+        self.numbers[bucket.position() % BUCKETS].store(number, Ordering::Release);
         self.has_moved();
+    }
+
+    /// Takes over what differs in a catalog.
+    pub(super) fn overlay(&self, namespace: &Namespace, overlay: &Overlay) {
+        loop {
+            let tenant = self.tenant_or_new(namespace, Tag { epoch: 0, revision: 0 });
+            if tenant.directory.overlay(overlay.clone()).is_ok() {
+                return self.queue(namespace, &tenant);
+            }
+            // It was dropped between the look-up and now: make it anew.
+        }
     }
 
     /// Forgets changes that are too old; answers with the namespaces that hold nothing any more.
@@ -208,7 +242,7 @@ impl Mirror {
             tenant.is_queued.store(false, Ordering::Release);
             if tenant.directory.compact(now).is_some() {
                 self.queue(&namespace, &tenant);
-            } else if tenant.directory.is_empty() {
+            } else if tenant.directory.own_len() == 0 && tenant.directory.followed().revision != 0 {
                 empty.push(namespace);
             }
         }
@@ -243,7 +277,8 @@ impl Mirror {
         if let Some(tenant) = tenants.get(namespace) {
             return tenant.clone();
         }
-        let directory = Directory::mirror(0, self.slots.clone(), self.clock.clone(), self.limits, at);
+        let rules = (self.limits, self.leases);
+        let directory = Directory::mirror(self.slots.clone(), self.clock.clone(), rules, at, self.tags);
         let tenant = Tenant { directory: Arc::new(directory), is_queued: AtomicBool::new(false) };
         let tenant = Arc::new(tenant);
         tenants.insert(namespace.clone(), tenant.clone());

@@ -14,8 +14,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Failure;
+use super::entry::Renewed;
 use super::keys::{Bucket, Encoded};
+use super::scripts::Call;
 use super::{Lease, Shared, millis};
+use crate::directory::Directory;
 use crate::model::Namespace;
 use crate::store::StoreError;
 
@@ -135,36 +138,54 @@ impl Shared {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
-        let members = leases.iter().map(|lease| Encoded::of(&lease.namespace).member(&lease.id));
-        let mut call = self.scripts.renew.on([bucket.clock(), bucket.leases()]);
-        for member in members {
-            call = call.arg(member);
-        }
-        for lease in leases {
-            call = call.arg(lease.length.unwrap_or(0));
-        }
-        let answers: Vec<u8> = self.connection.call(&call).await?;
-        let mut renewed: Vec<bool> = answers.iter().map(|answer| *answer == 1).collect();
+        let answers: Vec<u8> = self.call(bucket, &self.renew_call(bucket, leases)).await?;
+        let mut renewed: Vec<bool> = answers.iter().map(|answer| *answer == b'1').collect();
         self.redis_metrics.renewal_calls.inc();
         self.redis_metrics.renewals.inc_by(u64::try_from(leases.len()).unwrap_or(u64::MAX));
         self.note_renewed(
             bucket,
             leases.iter().zip(&renewed).filter_map(|(it, renewed)| renewed.then_some(it)),
         );
-        for (at, lease) in leases.iter().enumerate().filter(|(at, _)| answers.get(*at) == Some(&2)) {
+        for (at, lease) in leases.iter().enumerate().filter(|(at, _)| answers.get(*at) == Some(&b'2')) {
             let unseen = self.renew_unseen(lease).await?;
             renewed.get_mut(at).into_iter().for_each(|renewed| *renewed = unseen);
         }
         Ok(renewed)
     }
 
+    fn renew_call(&self, bucket: Bucket, leases: &[Lease]) -> Call<'_> {
+        let (keys, standpoint) = ([bucket.clock(), bucket.leases()], self.standpoint(bucket));
+        let bytes = leases.iter().map(|lease| 3 * lease.namespace.as_str().len() + lease.id.len() + 16).sum();
+        let mut call = self.scripts.renew.timed_with_room(&keys, standpoint, 2 * leases.len(), bytes);
+        // Most are of one namespace, or of a few.
+        let mut member: Vec<u8> = Vec::new();
+        let mut namespace: Option<(&Namespace, usize)> = None;
+        for lease in leases {
+            let length = match namespace {
+                Some((known, length)) if *known == lease.namespace => length,
+                _ => {
+                    member = Encoded::of(&lease.namespace).member("");
+                    namespace = Some((&lease.namespace, member.len()));
+                    member.len()
+                }
+            };
+            member.truncate(length);
+            member.extend_from_slice(lease.id.as_bytes());
+            call = call.arg(member.as_slice());
+        }
+        for lease in leases {
+            call = call.arg(lease.length.unwrap_or(0));
+        }
+        call
+    }
+
     /// Renews a lease that this node does not know the length of.
     async fn renew_unseen(&self, lease: &Lease) -> Result<bool, Failure> {
-        let Lease { bucket, namespace, id, length: _ } = lease;
+        let Lease { bucket, namespace, id, .. } = lease;
         let encoded = Encoded::of(namespace);
         let keys = [bucket.clock(), bucket.leases(), bucket.instances(&encoded)];
-        let call = self.scripts.renew_unseen.on(keys).arg(encoded.as_str()).arg(&**id);
-        let renewed = self.connection.call(&call).await?;
+        let call = self.scripts.renew_unseen.timed(keys, self.standpoint(*bucket));
+        let renewed = self.call(*bucket, &call.arg(encoded.as_str()).arg(&**id)).await?;
         if renewed {
             self.note_renewed(*bucket, [lease].into_iter());
         }
@@ -175,24 +196,38 @@ impl Shared {
     fn note_renewed<'a>(&self, bucket: Bucket, leases: impl Iterator<Item = &'a Lease>) {
         let now = self.clock.now();
         let Some(mut announced) = self.renewed.get(bucket.position()).map(Mutex::lock) else { return };
+        let mut count = 0;
         for lease in leases {
-            self.metrics.renewals.inc();
-            announced.add(&lease.namespace, &lease.id);
-            if let Some(directory) = self.mirror.directory(&lease.namespace) {
+            count += 1;
+            announced.add(&lease.namespace, lease.id.clone());
+            if let Some(directory) = &lease.directory {
                 directory.touch(&lease.id, now);
             }
         }
+        self.metrics.renewals.inc_by(count);
     }
 
     /// Who renewed here since this was last asked for.
-    pub(super) fn renewed_in(&self, bucket: Bucket) -> Vec<u8> {
-        let renewed = self.renewed.get(bucket.position()).map(|renewed| std::mem::take(&mut *renewed.lock()));
-        renewed.unwrap_or_default().into_bytes()
+    pub(super) fn renewed_in(&self, bucket: Bucket) -> Renewed {
+        let renewed = self.renewed.get(bucket.position()).map(|renewed| mem::take(&mut *renewed.lock()));
+        renewed.unwrap_or_default()
     }
 
     pub(super) fn lease(&self, namespace: &Namespace, id: &str) -> Lease {
-        let length = self.mirror.get(namespace, id).map(|it| millis(self.limits.leases.renewed_lease(&it)));
-        Lease { bucket: Bucket::of(namespace), namespace: namespace.clone(), id: id.into(), length }
+        self.lease_in(Bucket::of(namespace), self.mirror.directory(namespace).as_ref(), namespace, id)
+    }
+
+    /// The lease of an instance by what this node's directory shows.
+    pub(super) fn lease_in(
+        &self,
+        bucket: Bucket,
+        directory: Option<&Arc<Directory>>,
+        namespace: &Namespace,
+        id: &str,
+    ) -> Lease {
+        let known = directory.and_then(|directory| directory.get_own(id));
+        let length = known.map(|instance| millis(self.limits.leases.renewed_lease(&instance)));
+        Lease { bucket, namespace: namespace.clone(), id: id.into(), length, directory: directory.cloned() }
     }
 }
 

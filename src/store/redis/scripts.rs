@@ -1,10 +1,12 @@
 //! The scripts that Redis runs, and how one is called.
 //!
 //! Each is atomic, tells the time by Redis' clock and touches the keys of one bucket. A call whose script Redis has
-//! lost carries it along the next time.
+//! lost carries it along the next time. Those that leases matter to refuse who knows another bucket than is there.
 //! Never: a command whose cost grows with the number of namespaces.
 
-use redis::{Cmd, ToRedisArgs};
+use redis::{Arg, Cmd, ToRedisArgs};
+
+use crate::directory::LeaseRules;
 
 /// One script.
 #[derive(Debug)]
@@ -33,16 +35,38 @@ pub(super) struct Scripts {
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) script: &'a Script,
-    keys: usize,
-    parts: Vec<Vec<u8>>,
+    /// The command that names the script only.
+    command: Cmd,
+    /// Place of the bucket's number among the arguments, if the script wants it.
+    number_at: Option<usize>,
 }
 
-macro_rules! script {
+/// What a caller knows of a bucket.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Standpoint {
+    /// The number of the bucket; 0 when it is not known.
+    pub(super) number: u64,
+    /// How leases end.
+    pub(super) leases: LeaseRules,
+}
+
+/// The command, the script and the number of keys.
+const BEFORE_KEYS: usize = 3;
+/// What Redis refuses a call with when it has lost the bucket, or has another one in its place.
+pub(super) const LOST: &str = "LOST";
+
+macro_rules! timed {
     ($name:literal) => {
         Script::new(
             $name,
-            concat!(include_str!("scripts/clock.lua"), include_str!(concat!("scripts/", $name, ".lua"))),
+            concat!(include_str!("scripts/bucket.lua"), include_str!(concat!("scripts/", $name, ".lua"))),
         )
+    };
+}
+
+macro_rules! timeless {
+    ($name:literal) => {
+        Script::new($name, include_str!(concat!("scripts/", $name, ".lua")))
     };
 }
 
@@ -51,14 +75,14 @@ macro_rules! script {
 impl Default for Scripts {
     fn default() -> Self {
         Self {
-            put: script!("put"),
-            remove: script!("remove"),
-            renew: script!("renew"),
-            renew_unseen: script!("renew_unseen"),
-            tick: script!("tick"),
-            standing: script!("standing"),
-            renumber: script!("renumber"),
-            forget: script!("forget"),
+            put: timed!("put"),
+            remove: timed!("remove"),
+            renew: timed!("renew"),
+            renew_unseen: timed!("renew_unseen"),
+            tick: timed!("tick"),
+            standing: timeless!("standing"),
+            renumber: timeless!("renumber"),
+            forget: timeless!("forget"),
         }
     }
 }
@@ -72,35 +96,87 @@ impl Script {
 
     /// A call of this script on these keys.
     pub(super) fn on<const N: usize>(&self, keys: [String; N]) -> Call<'_> {
-        Call { script: self, keys: N, parts: keys.into_iter().map(String::into_bytes).collect() }
+        self.with_room(&keys, 0, 0)
+    }
+
+    /// A call of a script that `scripts/bucket.lua` stands before, by somebody who knows this.
+    pub(super) fn timed<const N: usize>(&self, keys: [String; N], standpoint: Standpoint) -> Call<'_> {
+        self.timed_with_room(&keys, standpoint, 0, 0)
+    }
+
+    /// The same with so many arguments to come, of so many bytes.
+    pub(super) fn timed_with_room(
+        &self,
+        keys: &[String],
+        standpoint: Standpoint,
+        arguments: usize,
+        bytes: usize,
+    ) -> Call<'_> {
+        let Standpoint { number, leases } = standpoint;
+        let mut call = self.with_room(keys, arguments, bytes).arg(number).arg(letters(leases));
+        call.number_at = Some(BEFORE_KEYS + keys.len());
+        call
+    }
+
+    fn with_room(&self, keys: &[String], arguments: usize, bytes: usize) -> Call<'_> {
+        const USUAL: usize = 16;
+        let mut command = Cmd::with_capacity(USUAL + arguments, 32 * USUAL + bytes);
+        command.arg("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys);
+        Call { script: self, command, number_at: None }
     }
 }
 
 // === impl Call ===
 
 impl Call<'_> {
-    /// One more argument.
+    /// One more argument, or more of them.
     pub(super) fn arg(mut self, value: impl ToRedisArgs) -> Self {
-        self.parts.extend(value.to_redis_args());
+        self.command.arg(value);
         self
     }
 
     /// The command that names the script only.
-    pub(super) fn by_hash(&self) -> Cmd {
-        self.command("EVALSHA", &self.script.hash)
+    pub(super) fn by_hash(&self) -> &Cmd {
+        &self.command
     }
 
     /// The command that carries the script.
     pub(super) fn with_code(&self) -> Cmd {
-        self.command("EVAL", self.script.code)
-    }
-
-    fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys);
-        for part in &self.parts {
-            command.arg(part.as_slice());
+        let mut command = redis::cmd("EVAL");
+        command.arg(self.script.code);
+        for argument in self.arguments().skip(2) {
+            command.arg(argument);
         }
         command
+    }
+
+    /// The same call by who knows the bucket by this number.
+    pub(super) fn by(&self, number: u64) -> Self {
+        let mut command = Cmd::with_capacity(self.command.args_iter().len(), 0);
+        for (at, argument) in self.arguments().enumerate() {
+            match self.number_at == Some(at) {
+                true => command.arg(number),
+                false => command.arg(argument),
+            };
+        }
+        Self { script: self.script, command, number_at: self.number_at }
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = &[u8]> {
+        self.command.args_iter().map(|argument| match argument {
+            Arg::Simple(bytes) => bytes,
+            // Ours are all of the simple kind.
+            _ => &[],
+        })
+    }
+}
+
+/// How leases end, as scripts are told.
+fn letters(leases: LeaseRules) -> &'static str {
+    match (leases.strict_eureka, leases.self_preservation) {
+        (false, false) => "",
+        (true, false) => "s",
+        (false, true) => "p",
+        (true, true) => "sp",
     }
 }

@@ -12,7 +12,7 @@ use redis::Value;
 use super::connection::{Failure, Link};
 use super::entry::{REAPED, cause_of};
 use super::keys::{Bucket, Encoded};
-use super::scripts::Call;
+use super::scripts::{Call, Standpoint};
 use super::{Shared, millis, random};
 use crate::directory::{Cause, News, Tag};
 use crate::model::{Instance, Namespace, Origin, Update};
@@ -152,10 +152,11 @@ impl Shared {
         cause: Cause,
     ) -> Result<Vec<(Instance, Tag)>, StoreError> {
         let (keys, encoded) = self.keys(namespace);
-        let call =
-            self.scripts.remove.on(keys).arg(encoded.as_str()).arg(word).arg(self.most_changes()).arg(ids);
+        let bucket = Bucket::of(namespace);
+        let call = self.scripts.remove.timed(keys, self.standpoint(bucket));
+        let call = call.arg(encoded.as_str()).arg(word).arg(self.most_changes()).arg(ids);
         let removed: Vec<(u64, u64, Vec<u8>)> =
-            self.connection.call(&call).await.map_err(|failure| self.unavailable(&failure))?;
+            self.call(bucket, &call).await.map_err(|failure| self.unavailable(&failure))?;
         let mut gone = Vec::with_capacity(removed.len());
         for (epoch, revision, json) in removed {
             let Some(record) = self.read(namespace, &json)? else { continue };
@@ -177,14 +178,16 @@ impl Shared {
         origin: Origin,
     ) -> Result<Put, StoreError> {
         let capacity = self.limits.namespace_capacity;
-        let call = self.put_call(namespace, record, expected, capacity, origin);
+        let bucket = Bucket::of(namespace);
+        let call = self.put_call(namespace, record, expected, (capacity, origin), self.standpoint(bucket));
         let answer: Vec<Value> =
-            self.connection.call(&call).await.map_err(|failure| self.unavailable(&failure))?;
+            self.call(bucket, &call).await.map_err(|failure| self.unavailable(&failure))?;
         let Some(at) = Self::put_answer(&answer)? else { return Ok(Put::Full) };
-        let at = match at {
+        let (at, number) = match at {
             Either::Left(other) => return Ok(Put::Other(other)),
-            Either::Right(at) => at,
+            Either::Right(done) => done,
         };
+        self.mirror.is_numbered(bucket, number);
         let news = News::Put(Arc::new(record.instance.clone()));
         // A gap is for the reader of the stream to close.
         let _ = self.mirror.told(namespace, at, &news, origin.into());
@@ -193,14 +196,14 @@ impl Shared {
         Ok(Put::Done)
     }
 
-    /// Where the namespace stands, or what is there instead; none when the namespace is full.
-    fn put_answer(answer: &[Value]) -> Result<Option<Either<Vec<u8>, Tag>>, StoreError> {
+    /// Where the namespace stands and the number of its bucket, or what is there instead; none when the namespace is full.
+    fn put_answer(answer: &[Value]) -> Result<Option<Either<Vec<u8>, (Tag, u64)>>, StoreError> {
         let read = |value: &Value| redis::from_redis_value_ref::<Vec<u8>>(value).ok();
         let number = |value: &Value| redis::from_redis_value_ref::<u64>(value).ok();
         let understood = match answer {
-            [word, epoch, revision] if read(word).as_deref() == Some(b"done") => {
-                let at = number(epoch).zip(number(revision));
-                at.map(|(epoch, revision)| Some(Either::Right(Tag { epoch, revision })))
+            [word, epoch, revision, bucket] if read(word).as_deref() == Some(b"done") => {
+                let at = number(epoch).zip(number(revision)).zip(number(bucket));
+                at.map(|((epoch, revision), bucket)| Some(Either::Right((Tag { epoch, revision }, bucket))))
             }
             [word, other] if read(word).as_deref() == Some(b"other") => {
                 read(other).map(|other| Some(Either::Left(other)))
@@ -216,15 +219,15 @@ impl Shared {
         namespace: &Namespace,
         record: &Record,
         expected: &[u8],
-        capacity: Option<usize>,
-        origin: Origin,
+        (capacity, origin): (Option<usize>, Origin),
+        standpoint: Standpoint,
     ) -> Call<'_> {
         let (keys, encoded) = self.keys(namespace);
         let lease = self.limits.leases.first_lease(&record.instance).map_or(0, millis);
         let capacity = capacity.map_or(-1, |capacity| i64::try_from(capacity).unwrap_or(i64::MAX));
         self.scripts
             .put
-            .on(keys)
+            .timed(keys, standpoint)
             .arg(encoded.as_str())
             .arg(record.instance.id.as_str())
             .arg(expected)
@@ -245,10 +248,12 @@ impl Shared {
     ) -> Result<Option<Record>, StoreError> {
         let (keys, encoded) = self.keys(namespace);
         // Nothing equals what is expected, so nothing is put and the answer is what is there.
-        let call = self.scripts.put.on(keys).arg(encoded.as_str()).arg(id).arg(NO_RECORD);
-        let call = call.arg(NO_RECORD).arg(0).arg(-1).arg(0).arg(cause_of(Origin::Client)).arg(1);
+        let bucket = Bucket::of(namespace);
+        let call = self.scripts.put.timed(keys, self.standpoint(bucket)).arg(encoded.as_str()).arg(id);
+        let call = call.arg(NO_RECORD).arg(NO_RECORD).arg(0).arg(-1).arg(0);
+        let call = call.arg(cause_of(Origin::Client)).arg(1);
         let answer: Vec<Value> =
-            self.connection.call(&call).await.map_err(|failure| self.unavailable(&failure))?;
+            self.call(bucket, &call).await.map_err(|failure| self.unavailable(&failure))?;
         match Self::put_answer(&answer)? {
             Some(Either::Left(other)) => {
                 let record = self.read(namespace, &other)?;

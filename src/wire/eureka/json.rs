@@ -55,7 +55,7 @@ fn push_full(to: &mut Vec<u8>, format: Format, shown: &Shown<'_>) -> usize {
     to.extend_from_slice(itoa::Buffer::new().format(shown.country_id).as_bytes());
     push_data_center(to, format, shown);
     let renewed_at = push_lease(to, shown);
-    push_metadata(to, &shown.metadata);
+    push_metadata(to, format, &shown.metadata);
     push_optional(to, br#","appGroupName":"#, shown.app_group(format));
     for (name, page) in PAGES.into_iter().zip(shown.pages) {
         if let Some(page) = page {
@@ -149,10 +149,14 @@ fn push_lease(to: &mut Vec<u8>, shown: &Shown<'_>) -> usize {
     renewed_at
 }
 
-fn push_metadata(to: &mut Vec<u8>, metadata: &ShownMetadata<'_>) {
+fn push_metadata(to: &mut Vec<u8>, format: Format, metadata: &ShownMetadata<'_>) {
     to.extend_from_slice(br#","metadata":"#);
     match metadata {
-        ShownMetadata::Nothing => {
+        // As given (spec amalgam8 section 7).
+        ShownMetadata::Nothing { given: Some(json) } if format == Format::JsonAmalgam8 => {
+            to.extend_from_slice(json.as_bytes());
+        }
+        ShownMetadata::Nothing { given: _ } => {
             to.extend_from_slice(b"{\"");
             to.extend_from_slice(CLASS.as_bytes());
             to.extend_from_slice(b"\":\"");

@@ -30,7 +30,10 @@ pub(super) type Entries<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 #[derive(Debug)]
 pub(super) enum Shown<'a> {
     /// No entry.
-    Nothing,
+    Nothing {
+        /// The object that it was given as, when that only names a class.
+        given: Option<&'a str>,
+    },
     /// A JSON object that holds texts only, at least one.
     Flat(&'a str),
     /// Anything else, brought into the form of texts by name; at least one.
@@ -45,7 +48,7 @@ pub(super) fn shown(instance: &Instance) -> Shown<'_> {
     let adds_tags = instance.document.is_none() && !instance.tags.is_empty();
     if !adds_tags {
         match json {
-            "null" | "{}" => return Shown::Nothing,
+            "null" | "{}" => return Shown::Nothing { given: None },
             json if is_flat(json) => return Shown::Flat(json),
             _ => {}
         }
@@ -54,7 +57,11 @@ pub(super) fn shown(instance: &Instance) -> Shown<'_> {
     if adds_tags && !entries.iter().any(|(name, _)| name == TAGS) {
         entries.push((TAGS.into(), instance.tags.join(",").into()));
     }
-    if entries.is_empty() { Shown::Nothing } else { Shown::Entries(entries) }
+    match entries.is_empty() {
+        // What came by the Eureka API is an object of texts.
+        true => Shown::Nothing { given: instance.document.is_some().then_some(json) },
+        false => Shown::Entries(entries),
+    }
 }
 
 /// The entries of metadata that is any JSON: nested values are their text, `null` is none.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 pub(super) use from_json::{InstanceMembers, scalar_text, time};
 
-use crate::model::{Action, Invalid, Timestamp};
+use crate::model::{Action, InstanceId, Invalid, Status, Timestamp};
 use crate::wire::lenient::Unreadable;
 
 /// Whose rules a body has to follow.
@@ -50,6 +50,20 @@ pub struct RegistrationBody {
     dirty_at: Option<Timestamp>,
     asg_name: Option<Box<str>>,
     action: Option<Listed>,
+    times: Times,
+}
+
+/// What another server says of an instance's past; clients have no say in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// `leaseInfo.registrationTimestamp`
+    pub registered: Option<Timestamp>,
+    /// `leaseInfo.lastRenewalTimestamp`
+    pub renewed: Option<Timestamp>,
+    /// `leaseInfo.serviceUpTimestamp`
+    pub up_since: Option<Timestamp>,
+    /// `lastUpdatedTimestamp`
+    pub updated: Option<Timestamp>,
 }
 
 /// Names and values, in the order of their coming, each name once.
@@ -180,6 +194,35 @@ impl RegistrationBody {
     #[must_use]
     pub fn action(&self) -> Option<Listed> {
         self.action
+    }
+
+    /// What a server says of its past; times that cannot be read are none.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        self.times
+    }
+
+    /// The id of an instance that breaks a rule, as far as it can be told.
+    #[must_use]
+    pub fn presumed_id(&self) -> InstanceId {
+        let id = [&self.instance_id, &self.host_name].into_iter().flatten().find(|id| !id.is_empty());
+        InstanceId::of_application(self.application().unwrap_or_default(), id.map_or("", |id| id))
+    }
+
+    /// What a server counts it as in its hash code (spec eureka section 3.8).
+    #[must_use]
+    pub fn status_counted(&self) -> Status {
+        let word = self.status.as_deref().map(str::trim);
+        word.map_or(Status::Up, |word| Status::from_eureka(word).unwrap_or(Status::Unknown))
+    }
+
+    /// Whether a port that serves has a number that no port has.
+    #[must_use]
+    pub fn has_impossible_port(&self) -> bool {
+        [self.port, self.secure_port]
+            .into_iter()
+            .flatten()
+            .any(|port| port.number == Number::Impossible && port.is_enabled == Some(true))
     }
 
     /// Names the application, when it names none.

@@ -69,6 +69,10 @@ impl<'a> Shown<'a> {
             Some(document) => Self::of_document(instance, document),
             None => Self::of_endpoint(instance),
         };
+        let renewed = match instance.foreign {
+            None => renewed,
+            Some(foreign) => foreign.renewed.unwrap_or(instance.registered_at),
+        };
         let updated_at = gone.unwrap_or(instance.updated_at).as_millis();
         let evicted_at = gone.unwrap_or_default().as_millis();
         let action = gone.map_or(shown.action, |_| "DELETED");

@@ -128,7 +128,7 @@ fn push_lease(writer: &mut Writer<'_>, shown: &Shown<'_>) -> usize {
 fn push_metadata(writer: &mut Writer<'_>, metadata: &ShownMetadata<'_>) {
     let from_json;
     let entries: &[(Cow<'_, str>, Cow<'_, str>)] = match metadata {
-        ShownMetadata::Nothing => &[],
+        ShownMetadata::Nothing { given: _ } => &[],
         ShownMetadata::Flat(json) => {
             from_json = entries(json);
             &from_json

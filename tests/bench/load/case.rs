@@ -55,6 +55,12 @@ pub(crate) enum Case {
     EurekaListXml,
     /// Every application, as compressed JSON.
     EurekaListGzip,
+    /// Heartbeat of a random instance that is kept in Redis.
+    RedisRenew,
+    /// One service with 20 instances that are kept in Redis.
+    RedisLookup,
+    /// Every instance that is kept in Redis.
+    RedisList,
 }
 
 /// Which registry a case needs.
@@ -66,6 +72,8 @@ pub(crate) enum Kind {
     Debug,
     /// As it is meant to run, everything registered by the Eureka API.
     Eureka,
+    /// With a store in Redis; beside it stands a registry with its store in memory.
+    Redis,
 }
 
 /// What the bare server answers meanwhile.
@@ -77,13 +85,15 @@ pub(crate) enum Yardstick {
     Bytes(u64),
     /// As many bytes as the registry.
     AsMany,
+    /// The same; it is a registry with its store in memory.
+    Same,
 }
 
 // === impl Case ===
 
 impl Case {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Renew,
         Self::RenewDebug,
         Self::Register,
@@ -102,6 +112,9 @@ impl Case {
         Self::EurekaList,
         Self::EurekaListXml,
         Self::EurekaListGzip,
+        Self::RedisRenew,
+        Self::RedisLookup,
+        Self::RedisList,
     ];
 
     /// Instances renewed by one request of [`Case::Batch`].
@@ -130,6 +143,9 @@ impl Case {
             Self::EurekaList => "eureka-list",
             Self::EurekaListXml => "eureka-list-xml",
             Self::EurekaListGzip => "eureka-list-gzip",
+            Self::RedisRenew => "redis-renew",
+            Self::RedisLookup => "redis-lookup",
+            Self::RedisList => "redis-list",
         }
     }
 
@@ -150,6 +166,9 @@ impl Case {
             | Self::EurekaDelta => Some(1.3),
             Self::List => listed().map(|times| 0.5 * times),
             Self::ListGzip => listed().map(|times| times / 6.0),
+            // Three quarters of the renewals in the same time; reads cost the same.
+            Self::RedisRenew => Some(4.0 / 3.0),
+            Self::RedisLookup | Self::RedisList => Some(1.1),
             Self::RenewDebug
             | Self::RegisterNew
             | Self::Status
@@ -164,8 +183,12 @@ impl Case {
     /// beside as many bytes say the same at every size.
     pub(crate) fn is_for(self, size: usize) -> bool {
         match self {
-            Self::Names | Self::EurekaList | Self::EurekaListXml | Self::EurekaListGzip => size == 10_000,
-            Self::EurekaRenew | Self::EurekaRegister => (10_000..=100_000).contains(&size),
+            Self::Names | Self::EurekaList | Self::EurekaListXml | Self::EurekaListGzip | Self::RedisList => {
+                size == 10_000
+            }
+            Self::EurekaRenew | Self::EurekaRegister | Self::RedisRenew | Self::RedisLookup => {
+                (10_000..=100_000).contains(&size)
+            }
             Self::EurekaDelta | Self::EurekaDeltaGzip => size <= 100_000,
             Self::Renew
             | Self::RenewDebug
@@ -191,6 +214,7 @@ impl Case {
             | Self::EurekaList
             | Self::EurekaListXml
             | Self::EurekaListGzip => Kind::Eureka,
+            Self::RedisRenew | Self::RedisLookup | Self::RedisList => Kind::Redis,
             Self::Renew
             | Self::Register
             | Self::RegisterNew
@@ -206,7 +230,12 @@ impl Case {
 
     /// Connections that ask at once.
     pub(crate) const fn connections(self) -> usize {
-        if self.is_large() { 4 } else { 32 }
+        match self {
+            // As many as there are in a house of some size: what they send is put together on its way to Redis.
+            Self::RedisRenew => 256,
+            _ if self.is_large() => 4,
+            _ => 32,
+        }
     }
 
     /// How many units of work one request is, where the report tells the cost of a unit.
@@ -229,7 +258,10 @@ impl Case {
             | Self::EurekaDeltaGzip
             | Self::EurekaList
             | Self::EurekaListXml
-            | Self::EurekaListGzip => 1,
+            | Self::EurekaListGzip
+            | Self::RedisRenew
+            | Self::RedisLookup
+            | Self::RedisList => 1,
         }
     }
 
@@ -242,6 +274,7 @@ impl Case {
             | Self::EurekaList
             | Self::EurekaListXml
             | Self::EurekaListGzip => Yardstick::AsMany,
+            Self::RedisRenew | Self::RedisLookup | Self::RedisList => Yardstick::Same,
             Self::Renew
             | Self::RenewDebug
             | Self::Register
@@ -265,7 +298,12 @@ impl Case {
     const fn is_large(self) -> bool {
         matches!(
             self,
-            Self::List | Self::ListGzip | Self::EurekaList | Self::EurekaListXml | Self::EurekaListGzip
+            Self::List
+                | Self::ListGzip
+                | Self::EurekaList
+                | Self::EurekaListXml
+                | Self::EurekaListGzip
+                | Self::RedisList
         )
     }
 }

@@ -13,6 +13,14 @@ pub(crate) enum Figure {
     Start,
     /// Size of the executable file.
     Binary,
+    /// Heartbeats of a thousand instances in one request, beside the same calls of Redis by `redis-benchmark`.
+    RedisBatch,
+    /// Start and memory of a registry that reads its instances from Redis.
+    Mirror,
+    /// Time from the answer of one registry to a registration until another one on the same Redis shows it.
+    Visibility,
+    /// Fifty thousand instances of a catalog, of which one in a hundred changes each second.
+    Catalog,
 }
 
 /// One measured figure, in the unit of its name.
@@ -32,7 +40,15 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Start, Self::Binary];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Memory,
+        Self::Start,
+        Self::Binary,
+        Self::RedisBatch,
+        Self::Mirror,
+        Self::Visibility,
+        Self::Catalog,
+    ];
 
     /// As the command line calls it.
     pub(crate) const fn name(self) -> &'static str {
@@ -40,6 +56,10 @@ impl Figure {
             Self::Memory => "memory",
             Self::Start => "start",
             Self::Binary => "binary",
+            Self::RedisBatch => "redis-batch",
+            Self::Mirror => "mirror",
+            Self::Visibility => "visibility",
+            Self::Catalog => "catalog",
         }
     }
 }
@@ -70,6 +90,38 @@ impl Measured {
         Self { name: format!("memory, {} (MB)", Count(size)), value: megabytes(bytes), bound, note }
     }
 
+    /// Memory of a registry that has read `size` instances from Redis; what is allowed of one that keeps them itself.
+    pub(crate) fn mirror_memory(size: usize, bytes: u64, idle: u64) -> Self {
+        let name = format!("memory, mirror of {} (MB)", Count(size));
+        Self { name, ..Self::memory(size, bytes, idle) }
+    }
+
+    /// Start of a registry that has `size` instances to read from Redis.
+    pub(crate) fn mirror_start(size: usize, millis: Vec<f64>) -> Self {
+        let bound = (size <= 100_000).then_some(2_000.0);
+        Self { name: format!("start, mirror of {} (ms)", Count(size)), bound, ..Self::start(millis) }
+    }
+
+    /// By how much `redis-benchmark` renews more in the same time; what each renewed in a second, the median first.
+    pub(crate) fn redis_batch(ratio: f64, ours: f64, benchmark: f64) -> Self {
+        let note = format!("times our rate: {ours:.0} renewals a second, redis-benchmark {benchmark:.0}");
+        Self { name: "redis-batch, redis-benchmark".into(), value: ratio, bound: Some(1.0 / 0.6), note }
+    }
+
+    /// The 99th of a hundred times until another registry shows a registration.
+    pub(crate) fn visibility(mut millis: Vec<f64>) -> Self {
+        millis.sort_by(f64::total_cmp);
+        let at = |hundredth: usize| millis.get(millis.len() * hundredth / 100).copied().unwrap_or(f64::NAN);
+        let note = format!("p50 {:.1}, longest {:.1}", at(50), millis.last().copied().unwrap_or(f64::NAN));
+        Self { name: "seen elsewhere, p99 (ms)".into(), value: at(99), bound: Some(100.0), note }
+    }
+
+    /// What a renewal costs Redis.
+    pub(crate) fn redis_cpu(kind: &str, size: usize, micros: f64) -> Self {
+        let name = format!("Redis' CPU, {kind} at {} (us)", Count(size));
+        Self { name, value: micros, bound: None, note: "for each renewal".into() }
+    }
+
     /// Memory after all requests of a size; lists and churn leave their traces.
     pub(crate) fn memory_after_load(size: usize, bytes: u64) -> Self {
         let name = format!("memory, {} after the load (MB)", Count(size));
@@ -84,6 +136,11 @@ impl Measured {
             (millis.first().copied().unwrap_or(median), millis.last().copied().unwrap_or(median));
         let note = format!("{first:.1} to {last:.1} in {} starts", millis.len());
         Self { name: "start to ready (ms)".into(), value: median, bound: Some(50.0), note }
+    }
+
+    /// A property of a registry with a catalog.
+    pub(crate) fn catalog(name: &str, value: f64, bound: Option<f64>, note: String) -> Self {
+        Self { name: format!("catalog, {name}"), value, bound, note }
     }
 
     /// The executable.

@@ -77,6 +77,11 @@ impl Options {
         Case::ALL.into_iter().filter(|case| self.wants(&Subject::Case(*case))).collect()
     }
 
+    /// Whether it was said what to measure.
+    pub(crate) fn names_cases(&self) -> bool {
+        !self.cases.is_empty()
+    }
+
     /// Whether a figure was asked for.
     pub(crate) fn wants_figure(&self, figure: Figure) -> bool {
         self.wants(&Subject::Figure(figure))

@@ -40,6 +40,25 @@ pub(crate) enum Setting {
         /// When changes are forgotten.
         forgets: Duration,
     },
+    /// With its store in the Redis on this loopback port.
+    Redis {
+        /// The port.
+        port: u16,
+    },
+    /// With the API server of Kubernetes on this loopback port as a catalog.
+    Kubernetes {
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Which core a server is on.
+#[derive(Clone, Copy, Debug)]
+enum Place<'a> {
+    /// The servers'.
+    Servers(&'a Cores),
+    /// That of this process.
+    Generator,
 }
 
 // === impl Server ===
@@ -47,18 +66,22 @@ pub(crate) enum Setting {
 impl Server {
     /// Starts the registry with leases that no run outlives, its log thrown away.
     pub(crate) fn registry(program: &Path, setting: Setting, cores: &Cores) -> anyhow::Result<Self> {
-        let (level, forgets) = match setting {
+        let (level, more) = match setting {
             Setting::Plain => ("info", None),
             Setting::Debug => ("debug", None),
-            Setting::Eureka { forgets } => ("info", Some(format!("{}ms", forgets.as_millis()))),
+            Setting::Eureka { forgets } => {
+                ("info", Some(format!("--change_log_age {}ms", forgets.as_millis())))
+            }
+            Setting::Kubernetes { port } => ("info", Some(format!("--k8s_url http://127.0.0.1:{port}"))),
+            Setting::Redis { port } => {
+                ("info", Some(format!("--store redis --store_address 127.0.0.1:{port}")))
+            }
         };
-        Self::start(cores, |port| {
+        Self::start(Place::Servers(cores), is_ready, |port| {
             let mut command = Command::new(program);
             command.args(["--api_address", "127.0.0.1", "--api_port", &port.to_string()]);
             command.args(["--max_ttl", "24h", "--log_level", level]);
-            if let Some(forgets) = &forgets {
-                command.args(["--change_log_age", forgets]);
-            }
+            command.args(more.iter().flat_map(|more| more.split(' ')));
             command
         })
         .with_context(|| format!("the registry {} did not start", program.display()))
@@ -67,12 +90,23 @@ impl Server {
     /// Starts this program as the bare server.
     pub(crate) fn bare(cores: &Cores) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
-        Self::start(cores, |port| {
+        Self::start(Place::Servers(cores), is_ready, |port| {
             let mut command = Command::new(&program);
             command.args(["bare", &port.to_string()]);
             command
         })
         .context("the bare server did not start")
+    }
+
+    /// Starts a Redis that keeps nothing on disk, on the generator's core.
+    pub(crate) fn redis(program: &Path) -> anyhow::Result<Self> {
+        Self::start(Place::Generator, is_accepting, |port| {
+            let mut command = Command::new(program);
+            command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+            command.current_dir(std::env::temp_dir());
+            command
+        })
+        .context("Redis did not start")
     }
 
     /// Where it listens.
@@ -112,10 +146,14 @@ impl Server {
     }
 
     /// The port is free when it is chosen and may be taken when it is used, so a few are tried.
-    fn start(cores: &Cores, command: impl Fn(u16) -> Command) -> anyhow::Result<Self> {
+    fn start(
+        place: Place<'_>,
+        is_up: fn(SocketAddr) -> bool,
+        command: impl Fn(u16) -> Command,
+    ) -> anyhow::Result<Self> {
         let mut last = None;
         for _ in 0..3 {
-            match Self::start_once(cores, &command) {
+            match Self::start_once(place, is_up, &command) {
                 Ok(server) => return Ok(server),
                 Err(error) => last = Some(error),
             }
@@ -123,15 +161,22 @@ impl Server {
         Err(last.context("not tried")?)
     }
 
-    fn start_once(cores: &Cores, command: &impl Fn(u16) -> Command) -> anyhow::Result<Self> {
+    fn start_once(
+        place: Place<'_>,
+        is_up: fn(SocketAddr) -> bool,
+        command: &impl Fn(u16) -> Command,
+    ) -> anyhow::Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = command(address.port());
         // The environment could configure it otherwise than the report says.
         command.env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let begin = Instant::now();
-        let child = cores.as_server(|| command.spawn())??;
+        let child = match place {
+            Place::Servers(cores) => cores.as_server(|| command.spawn())??,
+            Place::Generator => command.spawn()?,
+        };
         let mut server = Self { child, address, started_in: Duration::ZERO };
-        while !is_ready(address) {
+        while !is_up(address) {
             if let Some(status) = server.child.try_wait()? {
                 bail!("it ended at once: {status}");
             }
@@ -176,6 +221,10 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn is_accepting(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok()
 }
 
 fn is_ready(address: SocketAddr) -> bool {

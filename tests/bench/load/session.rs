@@ -23,7 +23,7 @@ use crate::workload::{Side, Workload};
 
 const STARTS: usize = 9;
 /// After registering, before memory is read: what the registry frees with a delay is free then.
-const SETTLE: Duration = Duration::from_secs(2);
+pub(crate) const SETTLE: Duration = Duration::from_secs(2);
 
 /// Runs everything that was asked for and prints the report.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -45,6 +45,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     for size in session.options.sizes() {
         session.size(Kind::Eureka, size, &mut report).await;
     }
+    for size in session.options.sizes() {
+        if let Err(error) = session.on_redis(size, &mut report).await {
+            report.fail(format!("Redis at {}: {error:#}", Count(size)));
+        }
+    }
+    if let Err(error) = session.with_catalog(&mut report).await {
+        report.fail(format!("catalogs: {error:#}"));
+    }
     report.print()?;
     if let Some(path) = &session.options.json {
         fs::write(path, report.json()?).with_context(|| format!("can not write {}", path.display()))?;
@@ -53,9 +61,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 #[derive(Debug)]
-struct Session {
-    options: Options,
-    cores: Cores,
+pub(crate) struct Session {
+    pub(crate) options: Options,
+    pub(crate) cores: Cores,
     bare: Server,
     begin: Instant,
 }
@@ -100,7 +108,7 @@ impl Session {
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let (setting, registers) = match kind {
-            Kind::Plain => (Setting::Plain, Case::Register),
+            Kind::Plain | Kind::Redis => (Setting::Plain, Case::Register),
             Kind::Debug => (Setting::Debug, Case::Register),
             Kind::Eureka => (Setting::Eureka { forgets: self.forgets() }, Case::EurekaRegister),
         };
@@ -172,7 +180,7 @@ impl Session {
         turn
     }
 
-    async fn take(&self, server: &Server, workload: &Workload) -> anyhow::Result<Turn> {
+    pub(crate) async fn take(&self, server: &Server, workload: &Workload) -> anyhow::Result<Turn> {
         let length = Duration::from_secs_f64(self.options.secs());
         let workload = workload.clone();
         if self.options.quick {
@@ -187,7 +195,7 @@ impl Session {
         Duration::from_secs_f64(2.0 + 2.0 * self.options.secs())
     }
 
-    fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         eprintln!("[{:5.1} s] {text}", self.begin.elapsed().as_secs_f64());
     }
 }

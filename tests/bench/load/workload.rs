@@ -20,7 +20,7 @@ use crate::population::{Id, Population, WIDE};
 pub(crate) enum Side {
     /// The registry.
     Registry,
-    /// The server that does nothing, asked the same (or for its large body).
+    /// The server that stands beside it and is asked the same (or for its large body).
     Bare,
 }
 
@@ -80,7 +80,7 @@ impl Workload {
     /// The same for the bare server at `address`, which is asked for so many bytes where the case wants it.
     pub(crate) fn beside(&self, address: SocketAddr, as_many: u64) -> Self {
         let bytes = match self.case.yardstick() {
-            Yardstick::Small => None,
+            Yardstick::Small | Yardstick::Same => None,
             Yardstick::Bytes(bytes) => Some(bytes),
             Yardstick::AsMany => Some(as_many),
         };
@@ -100,14 +100,14 @@ impl Workload {
     /// The next request of a connection.
     pub(crate) fn first_step(&self) -> Step {
         match self.case {
-            Case::Renew | Case::RenewDebug => Step::Renew(self.population.next()),
+            Case::Renew | Case::RenewDebug | Case::RedisRenew => Step::Renew(self.population.next()),
             Case::Register => Step::Register(self.population.next()),
             Case::RegisterNew => Step::Register(self.population.newcomer()),
-            Case::Lookup => Step::Lookup(self.population.next()),
+            Case::Lookup | Case::RedisLookup => Step::Lookup(self.population.next()),
             Case::Status => Step::SetStatus(self.population.next(), "STARTING"),
             Case::Batch => Step::RenewMany,
             Case::Names => Step::Names,
-            Case::List | Case::ListGzip | Case::NotModified => Step::List,
+            Case::List | Case::ListGzip | Case::NotModified | Case::RedisList => Step::List,
             Case::EurekaRenew => Step::Beat(self.population.next()),
             Case::EurekaRegister => Step::Announce(self.population.next()),
             Case::EurekaDelta | Case::EurekaDeltaGzip => Step::Delta,
@@ -118,7 +118,7 @@ impl Workload {
     /// How an instance of the population is registered.
     pub(crate) fn registration(&self, instance: usize) -> Step {
         match self.case.kind() {
-            Kind::Plain | Kind::Debug => Step::Register(instance),
+            Kind::Plain | Kind::Debug | Kind::Redis => Step::Register(instance),
             Kind::Eureka => Step::Announce(instance),
         }
     }
@@ -229,8 +229,8 @@ impl Workload {
         }
         let instances = || memmem::find_iter(body, br#""id":""#).count();
         let (got, wanted) = match self.case {
-            Case::Lookup => (instances(), WIDE),
-            Case::List => (instances(), self.population.size()),
+            Case::Lookup | Case::RedisLookup => (instances(), WIDE),
+            Case::List | Case::RedisList => (instances(), self.population.size()),
             Case::Names => (memmem::find_iter(body, br#""svc-"#).count(), self.population.services()),
             Case::EurekaList | Case::EurekaListXml => (eureka::instances_in(body), self.population.size()),
             Case::EurekaDelta => (eureka::instances_in(body), Case::CHANGES),
@@ -246,6 +246,7 @@ impl Workload {
             },
             Case::Renew
             | Case::RenewDebug
+            | Case::RedisRenew
             | Case::Register
             | Case::RegisterNew
             | Case::Status
@@ -288,7 +289,7 @@ impl Workload {
 
     fn extra(&self) -> &'static str {
         match self.case.kind() {
-            Kind::Plain | Kind::Debug => "",
+            Kind::Plain | Kind::Debug | Kind::Redis => "",
             Kind::Eureka => eureka::HEADERS,
         }
     }

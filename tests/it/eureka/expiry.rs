@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::instance;
 use crate::support::eureka::{by_id, leased, start, with};
-use crate::support::redis_process::leaves_out;
+use crate::support::redis::leaves_out;
 use crate::support::{Daemon, Eureka, Peer, eventually};
 
 /// How long after its lease an instance may still be in a list.
@@ -86,7 +86,7 @@ fn case_087_a_lease_that_is_not_renewed_ends_in_time_and_never_early() {
 
 #[test]
 fn case_088_with_strict_expiry_what_ran_out_is_listed_until_the_next_run() {
-    if leaves_out("strict expiry") {
+    if leaves_out("a lease that ran out and is not removed yet, read singly") {
         return;
     }
     let (_daemon, eureka) = start("--eureka_strict_expiry --min_ttl 1s");
@@ -100,7 +100,7 @@ fn case_088_with_strict_expiry_what_ran_out_is_listed_until_the_next_run() {
 
 #[test]
 fn with_strict_expiry_a_lease_counts_twice_once_it_was_renewed() {
-    if leaves_out("strict expiry") {
+    if leaves_out("a lease that ran out and is not removed yet, read singly") {
         return;
     }
     const TTL: Duration = Duration::from_secs(1);
@@ -121,9 +121,6 @@ fn with_strict_expiry_a_lease_counts_twice_once_it_was_renewed() {
 /// The first run comes a minute after the start, so this is among the long tests.
 #[test]
 fn case_089_with_strict_expiry_a_run_evicts_at_most_a_sixth() {
-    if leaves_out("strict expiry") {
-        return;
-    }
     if std::env::var_os("PROPTEST_CASES").is_none() {
         eprintln!("left out: case 89 takes more than a minute; make test.all runs it");
         return;
@@ -147,9 +144,6 @@ fn case_089_with_strict_expiry_a_run_evicts_at_most_a_sixth() {
 
 #[test]
 fn case_090_self_preservation_keeps_what_ran_out() {
-    if leaves_out("self-preservation") {
-        return;
-    }
     let (_control, control) = start("--min_ttl 1s");
     let (_daemon, eureka) = start("--self_preservation --min_ttl 1s");
     for number in 0..10 {

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::support::eureka::{JSON, REPLICATION, inside, leased, next_millisecond, start, versioned, with};
-use crate::support::redis_process::leaves_out;
+use crate::support::redis::leaves_out;
 use crate::support::{Daemon, Eureka, eventually};
 
 /// A registry with `a` of `T` at version 1000.
@@ -128,7 +128,7 @@ fn case_063_an_instance_of_unknown_status_has_to_register() {
 
 #[test]
 fn case_064_a_lease_that_ran_out_but_is_there_can_be_renewed() {
-    if leaves_out("strict expiry") {
+    if leaves_out("a lease that ran out and is not removed yet, read singly") {
         return;
     }
     let (_daemon, eureka) = start("--eureka_strict_expiry --min_ttl 1s");

@@ -4,7 +4,7 @@ use super::load::Load;
 use super::{LIST, Nodes};
 use crate::support::client::instance;
 use crate::support::eventually;
-use crate::support::redis_process::Cluster;
+use crate::support::redis::Cluster;
 
 /// What the keys of the namespace `default` have in braces.
 const TAG: &str = "a8:31";

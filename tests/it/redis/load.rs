@@ -27,7 +27,6 @@ struct Shared {
     is_over: AtomicBool,
     /// Those that are renewed from the beginning to the end; readers have to see them always.
     steady: Mutex<BTreeSet<String>>,
-    is_absence_tolerated: AtomicBool,
     /// Writes that were turned away.
     refused: AtomicUsize,
     /// Writes that were done.
@@ -103,11 +102,6 @@ impl Load {
         let load = Self { readers: readers.collect(), shared, clients };
         load.until_done(20);
         load
-    }
-
-    /// From here on a reader may miss somebody for a while.
-    pub(super) fn tolerate_absence(&self) {
-        self.shared.is_absence_tolerated.store(true, Ordering::SeqCst);
     }
 
     /// Waits for so many more writes to be done.
@@ -274,7 +268,7 @@ impl Shared {
             if answer.status == 200 {
                 let listed: BTreeSet<_> = answer.ids().into_iter().collect();
                 let missing: BTreeSet<_> = steady.difference(&listed).cloned().collect();
-                if missing != missed && !self.is_absence_tolerated.load(Ordering::SeqCst) {
+                if missing != missed {
                     let all = steady.len();
                     self.wrong(&format!("node {at} lists {} of {all} that are renewed", all - missing.len()));
                 }

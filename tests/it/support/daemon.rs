@@ -87,7 +87,7 @@ impl Setup {
         let defaults = ["--api_address", "127.0.0.1", "--api_port", "0", "--log_level", "info"];
         // Chapters that know nothing of stores can be run on Redis too.
         let of_store = match self.flags.iter().any(|flag| flag.starts_with("--store")) {
-            false => super::redis_process::flags_of_shared(),
+            false => super::redis::flags_of_shared(),
             true => None,
         };
         let defaults: Vec<_> =

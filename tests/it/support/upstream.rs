@@ -2,7 +2,7 @@
 //!
 //! Never: outlives its owner, or answers what the test did not think of.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,9 @@ pub(crate) struct Asked {
 
 /// A status and a body of JSON; none is an empty body.
 pub(crate) type Said = (u16, Option<Value>);
+
+/// Writes the answer to what was asked; an error ends the connection.
+type Answers = dyn Fn(&Asked, &mut TcpStream) -> io::Result<()> + Send + Sync;
 
 /// A port that nobody answers on yet.
 #[derive(Debug)]
@@ -61,6 +64,17 @@ impl Reserved {
 
     /// Answers from now on.
     pub(crate) fn serve(self, answer: impl Fn(&Asked) -> Said + Send + Sync + 'static) -> Upstream {
+        self.serve_bytes(move |asked, to| {
+            let (status, body) = answer(asked);
+            say(to, status, "", body.map(|body| body.to_string()).unwrap_or_default().as_bytes())
+        })
+    }
+
+    /// Answers from now on what the test writes, whatever that is.
+    pub(crate) fn serve_bytes(
+        self,
+        answer: impl Fn(&Asked, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Upstream {
         let address = self.address();
         self.0.listen(64).expect("nobody listens on it");
         let shared = Arc::new(Shared::default());
@@ -122,22 +136,27 @@ impl Drop for Upstream {
 
 impl Shared {
     /// Answers the requests of a connection until it ends.
-    fn converse(&self, stream: TcpStream, answer: &(dyn Fn(&Asked) -> Said + Send + Sync)) {
+    fn converse(&self, stream: TcpStream, answer: &Answers) {
         let mut stream = BufReader::new(stream);
         while let Some(asked) = read(&mut stream) {
             self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
-            let (status, body) = answer(&asked);
-            let body = body.map(|body| body.to_string()).unwrap_or_default();
-            let head = match status {
-                204 => String::new(),
-                _ => format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()),
-            };
-            let text = format!("HTTP/1.1 {status} Said\r\n{head}\r\n{body}");
-            if stream.get_mut().write_all(text.as_bytes()).is_err() {
+            if answer(&asked, stream.get_mut()).is_err() {
+                // The other side is to see that nothing follows; it may have ended it already.
+                let _ = stream.get_mut().shutdown(Shutdown::Both);
                 break;
             }
         }
     }
+}
+
+/// Writes an answer; `headers` are whole lines.
+pub(crate) fn say(to: &mut TcpStream, status: u16, headers: &str, body: &[u8]) -> io::Result<()> {
+    let head = match status {
+        204 => String::new(),
+        _ => format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()),
+    };
+    to.write_all(format!("HTTP/1.1 {status} Said\r\n{headers}{head}\r\n").as_bytes())?;
+    to.write_all(body)
 }
 
 /// A request; none at the end of the connection.

@@ -8,7 +8,9 @@ end
 redis.call('XLEN', KEYS[1]) -- A key of another type is noticed before anything is written.
 redis.call('HDEL', KEYS[2], 'e' .. ARGV[1], 'r' .. ARGV[1])
 if redis.call('EXISTS', KEYS[2]) == 0 then
-  redis.call('DEL', KEYS[4]) -- Nobody ticks it from now on.
+  redis.call('HDEL', KEYS[4], 'seen', 'stood', 'until') -- Nobody ticks it from now on; it is still the same bucket.
+  local bucket = string.sub(KEYS[4], 1, -6)
+  redis.call('DEL', bucket .. 'beats', bucket .. 'beats:last', bucket .. 'kept', bucket .. 'kept:last', bucket .. 'silent')
 end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'n', ARGV[1], 'e', ARGV[2])
 return 1

@@ -1,24 +1,34 @@
--- Begins leases anew; 1 for each that there is, 0 for each that there is not, 2 for each that there is and whose length
--- the caller does not know.
+-- Begins leases anew; answers with a digit for each: 1 when there is one, 0 when there is none, 2 when there is one and the
+-- caller does not know its length.
 -- KEYS clock, leases
--- ARGV members, then as many lengths (0: not known)
-local now = clock(KEYS[1])
-local count = #ARGV / 2
-local scores = redis.call('ZMSCORE', KEYS[2], unpack(ARGV, 1, count))
-local answers, begun = {}, {}
+-- ARGV 3 members, then as many lengths (0: not known)
+local count = #ARGV / 2 - 1
+local scores = redis.call('ZMSCORE', KEYS[2], unpack(ARGV, 3, count + 2))
+-- Deadlines as text, made once for each length: most are the same, and a number costs a conversion each time.
+local ends, never = {}, string.format('%.0f', NEVER + now)
+local answers, begun, filled = {}, {}, 0
 for at = 1, count do
   local score = tonumber(scores[at] or -1)
-  answers[at] = 0
-  local length = tonumber(ARGV[count + at])
-  if score > now and length == 0 then
-    answers[at] = 2
-  elseif score > now then
-    answers[at] = 1
-    begun[#begun + 1] = deadline(now, score < NEVER and length or 0)
-    begun[#begun + 1] = ARGV[at]
+  local answer = '0'
+  if score > now or score >= 0 and is_alive(score, string.match(ARGV[at + 2], '^%x+')) then
+    local length = ARGV[count + at + 2]
+    if length == '0' then
+      answer = '2'
+    else
+      answer = '1'
+      local until_then = ends[length]
+      if not until_then then
+        until_then = string.format('%.0f', now + tonumber(length))
+        ends[length] = until_then
+      end
+      begun[filled + 1] = score < NEVER and until_then or never
+      begun[filled + 2] = ARGV[at + 2]
+      filled = filled + 2
+    end
   end
+  answers[at] = answer
 end
-if #begun > 0 then
+if filled > 0 then
   redis.call('ZADD', KEYS[2], unpack(begun))
 end
-return answers
+return table.concat(answers)

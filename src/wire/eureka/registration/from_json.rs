@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::de::{IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
-use super::{DataCenterBody, Dialect, Entries, Listed, Number, PortBody, RegistrationBody, each_once};
+use super::{DataCenterBody, Dialect, Entries, Listed, Number, PortBody, RegistrationBody, Times, each_once};
 use crate::model::Timestamp;
 use crate::wire::eureka::metadata::{self, CLASS};
 use crate::wire::lenient::{self, As, Given, Key, Members, Object, Unreadable, members};
@@ -42,6 +42,7 @@ pub(in crate::wire::eureka) struct InstanceMembers<'a> {
     lease: Object<'a, LeaseMembers<'a>>,
     metadata: Raw<'a>,
     dirty_at: Given<'a>,
+    updated_at: Given<'a>,
     asg_name: Given<'a>,
     action: Given<'a>,
 }
@@ -62,6 +63,9 @@ struct DataCenterMembers<'a> {
 struct LeaseMembers<'a> {
     renewal_interval_secs: Given<'a>,
     duration_secs: Given<'a>,
+    registered: Given<'a>,
+    renewed: Given<'a>,
+    up_since: Given<'a>,
 }
 
 /// The text of a value; of nothing and `null` it is empty.
@@ -122,6 +126,12 @@ impl InstanceMembers<'_> {
             dirty_at: time(&self.dirty_at, "lastDirtyTimestamp")?,
             asg_name: text(self.asg_name, "asgName")?,
             action: listed(&self.action),
+            times: Times {
+                registered: past(&lease.registered),
+                renewed: past(&lease.renewed),
+                up_since: past(&lease.up_since),
+                updated: past(&self.updated_at),
+            },
         })
     }
 }
@@ -162,6 +172,7 @@ members!(InstanceMembers {
     "dataCenterInfo" => data_center,
     "leaseInfo" => lease,
     "metadata" => metadata by Raw::of,
+    "lastUpdatedTimestamp" => updated_at,
 });
 
 members!(PortMembers {
@@ -177,6 +188,9 @@ members!(DataCenterMembers {
 members!(LeaseMembers {
     "renewalIntervalInSecs" => renewal_interval_secs,
     "durationInSecs" => duration_secs,
+    "registrationTimestamp" => registered,
+    "lastRenewalTimestamp" => renewed,
+    "serviceUpTimestamp" => up_since,
 });
 
 // === impl Raw ===
@@ -230,6 +244,17 @@ pub(in crate::wire::eureka) fn time(
 ) -> Result<Option<Timestamp>, Unreadable> {
     let millis = whole(given, field, Dialect::Netflix)?;
     Ok(millis.map(|millis| Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))))
+}
+
+/// A time in a server's list, of no meaning in a client's registration: whatever cannot be one is none.
+/// The original wrote some of them in seconds (spec amalgam8 section 7).
+fn past(given: &Given<'_>) -> Option<Timestamp> {
+    const SECONDS_MAX: u64 = 100_000_000_000;
+    match time(given, "").ok().flatten().map(Timestamp::as_millis) {
+        None | Some(0) => None,
+        Some(seconds @ 1..SECONDS_MAX) => Some(Timestamp::from_millis(seconds * 1000)),
+        Some(millis) => Some(Timestamp::from_millis(millis)),
+    }
 }
 
 fn listed(given: &Given<'_>) -> Option<Listed> {

@@ -1,4 +1,4 @@
-//! How long to wait before a peer that could not be reached is tried again.
+//! How long to wait before a server that could not be reached is called again, or one that was is called anew.
 //!
 //! Never: sleeps.
 
@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Waits that double from one failure to the next, up to a bound, each cut by up to a half at random, so that
-/// those who lost a peer together do not come back together.
+/// those who lost a server together do not come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     most: Duration,
     failures: u32,
@@ -17,18 +17,18 @@ pub(super) struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    /// Waits of at most `first` after the first failure, and never of more than `most`.
+    pub(crate) fn new(first: Duration, most: Duration) -> Self {
         Self { first, most, failures: 0 }
     }
 
     /// The wait after one more failure.
-    pub(super) fn next(&mut self) -> Duration {
-        // The standard library's keys are random, which is all that is asked for.
-        self.wait(RandomState::new().hash_one(self.failures))
+    pub(crate) fn next(&mut self) -> Duration {
+        self.wait(random())
     }
 
     /// After a success the next failure is the first.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
@@ -36,9 +36,24 @@ impl Backoff {
         let doubled = 2_u32.saturating_pow(self.failures);
         let full = self.first.saturating_mul(doubled).min(self.most);
         self.failures = self.failures.saturating_add(1);
-        let millis = u64::try_from(full.as_millis()).unwrap_or(u64::MAX);
-        full - Duration::from_millis(random % (millis / 2 + 1))
+        full - part_of(full / 2, random)
     }
+}
+
+/// A wait cut by up to a tenth at random, so that those who began together do not stay together.
+pub(crate) fn jittered(full: Duration) -> Duration {
+    full - part_of(full / 10, random())
+}
+
+/// The standard library's keys are random, which is all that is asked for.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// Something from nothing to `most`, in whole milliseconds.
+fn part_of(most: Duration, random: u64) -> Duration {
+    let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(random % millis.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -55,5 +70,13 @@ mod tests {
         backoff.failures = u32::MAX;
         assert_eq!(backoff.wait(500).as_millis(), 500);
         assert!((500..=1000).contains(&backoff.next().as_millis()));
+    }
+
+    #[test]
+    fn a_rhythm_is_cut_by_a_tenth_at_most() {
+        for _ in 0..100 {
+            assert!((900..=1000).contains(&jittered(Duration::from_secs(1)).as_millis()));
+        }
+        assert_eq!(jittered(Duration::from_millis(1)), Duration::from_millis(1));
     }
 }

@@ -1,0 +1,192 @@
+"""A Kubernetes cluster of an API server and etcd: built, started, asked and ended.
+
+There is no scheduler, no kubelet and no controller: the tests say what these would.
+Never: installs or starts a service of the system; writes outside of its cache and the folder that it is given.
+"""
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "interop"))
+
+from programs import Failed, LeftOut, Process, free_port, until  # noqa: E402
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "a8registry" / "kubernetes"
+MODULE = HERE / "apiserver"
+ADMIN = "admin-of-the-tests"
+# The first build compiles some thousand packages.
+BUILD_SECONDS = 3600
+KINDS = {"Namespace": "/api/v1/namespaces", "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+         "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+         "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"}
+
+
+def api_server():
+    """The program, built through the Go module proxy once for each version."""
+    version = re.search(r"k8s\.io/kubernetes (v\S+)", (MODULE / "go.mod").read_text())[1]
+    program = CACHE / f"kube-apiserver-{version}"
+    if program.exists():
+        return program
+    if not shutil.which("go"):
+        raise LeftOut("go is not installed, which builds kube-apiserver")
+    print(f"building kube-apiserver {version}; this takes a while", flush=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    log = CACHE / "kube-apiserver.build.log"
+    new = CACHE / f"{program.name}.{os.getpid()}"
+    command = ["nice", "-n", "10", "go", "build", "-mod=readonly", "-buildvcs=false", "-p", "2", "-trimpath", "-ldflags", "-s -w",
+               "-o", str(new), "k8s.io/kubernetes/cmd/kube-apiserver"]
+    with open(log, "wb") as out:
+        try:
+            status = subprocess.run(command, cwd=MODULE, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                    timeout=BUILD_SECONDS, check=False).returncode
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"kube-apiserver does not build within {BUILD_SECONDS} s, see {log}") from error
+    if status != 0:
+        said = log.read_text(errors="replace")
+        if re.search(r"dial tcp|no such host|i/o timeout|proxyconnect", said):
+            raise LeftOut("the Go module proxy cannot be reached")
+        raise Failed(f"kube-apiserver does not build, see {log}\n{said[-2000:]}")
+    new.rename(program)
+    return program
+
+
+def etcd():
+    """The program: the system's, or out of Debian's package, which is unpacked and not installed."""
+    if found := shutil.which("etcd"):
+        return Path(found)
+    program = CACHE / "etcd-server" / "usr" / "bin" / "etcd"
+    if program.exists():
+        return program
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        raise LeftOut("there is no etcd, and no apt-get to have it from")
+    print("fetching etcd-server", flush=True)
+    packages = CACHE / "packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
+    # The lists of packages may be missing or old; without the rights to renew them the old ones have to do.
+    subprocess.run(["apt-get", "update", "-qq"], **quiet)
+    subprocess.run(["apt-get", "download", "-qq", "etcd-server"], cwd=packages, **quiet)
+    fetched = sorted(packages.glob("etcd-server_*.deb"))
+    if not fetched:
+        raise LeftOut("etcd-server cannot be had through apt-get")
+    subprocess.run(["dpkg", "-x", str(fetched[-1]), str(CACHE / "etcd-server")], **quiet)
+    if not program.exists():
+        raise LeftOut(f"{fetched[-1].name} has no etcd")
+    return program
+
+
+class Cluster:
+    """Started on loopback; the API server can be ended and started again."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.programs = etcd(), api_server()
+        if not shutil.which("openssl"):
+            raise LeftOut("openssl is not installed, which makes the key of service accounts")
+        self.port, self.etcd_port, self.peer_port = free_port(), free_port(), free_port()
+        self.server = self.etcd = None
+        self.key = directory / "service-accounts.key"
+        self.tokens = directory / "tokens.csv"
+        self.certificates = directory / "certificates"
+        subprocess.run(["openssl", "genrsa", "-out", str(self.key), "2048"], check=True, capture_output=True)
+        self.tokens.write_text(f'{ADMIN},admin,admin,"system:masters"\n')
+        os.chmod(self.tokens, 0o600)
+
+    @property
+    def ca(self):
+        """The certificate that the API server made for itself, with that of who signed it."""
+        return self.certificates / "apiserver.crt"
+
+    def start(self):
+        at = f"http://127.0.0.1:{self.etcd_port}"
+        peers = f"http://127.0.0.1:{self.peer_port}"
+        self.etcd = Process("etcd", [
+            str(self.programs[0]), "--data-dir", str(self.directory / "etcd"), "--listen-client-urls", at,
+            "--advertise-client-urls", at, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
+            "--initial-cluster", f"default={peers}"], self.directory)
+        self.start_server()
+
+    def start_server(self):
+        self.server = Process("kube-apiserver", [
+            str(self.programs[1]), "--etcd-servers", f"http://127.0.0.1:{self.etcd_port}",
+            "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", str(self.port),
+            "--cert-dir", str(self.certificates), "--token-auth-file", str(self.tokens),
+            "--authorization-mode", "RBAC", "--service-account-issuer", "https://kubernetes.default.svc",
+            "--service-account-key-file", str(self.key), "--service-account-signing-key-file", str(self.key),
+            "--service-cluster-ip-range", "10.96.0.0/16", "--disable-admission-plugins", "ServiceAccount",
+            "--shutdown-delay-duration", "0s"], self.directory)
+        until(180, "the API server is ready", self._is_ready, 0.2)
+
+    def _is_ready(self):
+        if self.server.child.poll() is not None:
+            raise Failed(f"kube-apiserver ended by itself, see {self.server.log}")
+        try:
+            return self.call("GET", "/readyz", raw=True) == b"ok"
+        except (OSError, Failed):
+            return False
+
+    def stop_server(self):
+        self.server.stop(30)
+
+    def restart_server(self):
+        self.stop_server()
+        self.start_server()
+
+    def call(self, method, path, body=None, kind="application/json", raw=False, absent=None):
+        """One request as its administrator. `absent` is the result of a 404 when it is given."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", data=data, method=method, headers={
+            "Authorization": f"Bearer {ADMIN}", "Content-Type": kind, "Accept": "application/json"})
+        # Its certificate is there once it has started.
+        context = ssl.create_default_context(cafile=str(self.ca)) if self.ca.exists() else ssl.create_default_context()
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                said = answer.read()
+        except urllib.error.HTTPError as error:
+            if error.code == 404 and absent is not None:
+                return absent
+            raise Failed(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
+        return said if raw else json.loads(said)
+
+    def apply(self, manifest):
+        """Creates what a file has, document by document, as YAML."""
+        for document in manifest.read_text().split("\n---\n"):
+            kind = re.search(r"^kind: (\w+)$", document, re.MULTILINE)[1]
+            namespace = re.search(r"^  namespace: (\S+)$", document, re.MULTILINE)
+            path = KINDS[kind].format(namespace[1] if namespace else "")
+            self.call("POST", path, document.encode(), "application/yaml")
+
+    def put(self, resource, thing):
+        """Creates an object, or puts it in the place of one."""
+        path = f"{resource}/{thing['metadata']['name']}"
+        there = self.call("GET", path, absent={})
+        if not there:
+            return self.call("POST", resource, thing)
+        thing["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+        return self.call("PUT", path, thing)
+
+    def delete(self, resource, name):
+        self.call("DELETE", f"{resource}/{name}", {"gracePeriodSeconds": 0})
+
+    def forget_history(self):
+        """Compacts etcd up to now, as Kubernetes does every five minutes."""
+        def ask(path, body):
+            request = urllib.request.Request(f"http://127.0.0.1:{self.etcd_port}{path}", data=json.dumps(body).encode())
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read())
+        revision = ask("/v3/kv/range", {"key": "AA=="})["header"]["revision"]
+        ask("/v3/kv/compaction", {"revision": revision, "physical": True})
+
+    def token(self, namespace, account):
+        """A token of a service account, as a pod would have it."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+        return self.call("POST", path, body)["status"]["token"]
