@@ -14,6 +14,7 @@ mod name;
 mod secret;
 mod succession;
 
+pub(crate) use document::ALLOCATION;
 pub use document::{DataCenter, Document, Port};
 pub use foreign::{CatalogName, Foreign};
 pub use instance::{Action, Endpoint, EndpointType, EurekaClaim, Instance, Registration, Status};

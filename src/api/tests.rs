@@ -2,6 +2,7 @@
 
 mod eureka;
 mod manners;
+mod preservation;
 mod reads;
 mod tenancy;
 mod writes;
@@ -25,6 +26,7 @@ use crate::listener::Peer;
 use crate::model::{Clock, TtlLimits};
 use crate::registry::Registry;
 use crate::store::StoreMetrics;
+use crate::store::expiry::Reaper;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::telemetry::{Exposition, Health, Phase, RequestMetrics};
 
@@ -44,6 +46,7 @@ struct Choices {
     capacity: Option<usize>,
     limits: Limits,
     detail: Detail,
+    leases: LeaseRules,
 }
 
 /// A whole answer.
@@ -65,6 +68,7 @@ impl Default for Choices {
             capacity: None,
             limits: Limits::default(),
             detail: Detail::Everybody,
+            leases: LeaseRules::default(),
         }
     }
 }
@@ -75,15 +79,21 @@ impl Choices {
     }
 
     fn server(self) -> Server {
-        let Self { authenticator, is_open, require_https, proxies, capacity, limits, detail } = self;
+        self.server_and_reaper().0
+    }
+
+    /// With the loop that ends leases, to be run by the test.
+    fn server_and_reaper(self) -> (Server, Reaper) {
+        let Self { authenticator, is_open, require_https, proxies, capacity, limits, detail, leases } = self;
         let clock = Arc::new(Clock::default());
         let config = MemoryConfig {
             namespace_capacity: capacity,
             max_namespaces: 3,
             change_log: LogLimits::default(),
-            leases: LeaseRules::default(),
+            leases,
         };
         let store = Arc::new(MemoryStore::new(config, clock.clone(), StoreMetrics::default()));
+        let reaper = Reaper::new(store.clone(), clock.clone());
         let seconds = Duration::from_secs;
         let ttl = TtlLimits { default: seconds(30), min: seconds(10), max: seconds(600) };
         let tenancy = Tenancy { authenticator, is_open, require_https, proxies };
@@ -102,7 +112,7 @@ impl Choices {
         let ops = Ops::new(health, metrics, detailed, detail);
         let observer = Observer::new(requests);
         let router = router(api.clone(), ops.clone(), &observer);
-        Server { router, entrance: Entrance::new(api.clone(), ops, &observer), api }
+        (Server { router, entrance: Entrance::new(api.clone(), ops, &observer), api }, reaper)
     }
 }
 

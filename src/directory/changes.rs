@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::slots::Slot;
-use crate::model::{CatalogName, Instance, Moment, Origin};
+use crate::model::{ALLOCATION, CatalogName, Instance, Moment, Origin};
 
 /// How many visible changes a namespace has had since its directory was made.
 pub type Revision = u64;
@@ -233,7 +233,6 @@ impl ChangeLog {
 
 /// About what an instance takes in memory; each of its texts is an allocation of its own.
 fn weight(instance: &Instance) -> usize {
-    const ALLOCATION: usize = 32;
     let tags = instance.tags.iter().map(|tag| tag.len() + ALLOCATION).sum::<usize>();
     let metadata = instance.metadata.as_ref().map_or(0, |metadata| metadata.as_json().len() + ALLOCATION);
     let document = instance.document.as_ref().map_or(0, |document| document.weight());

@@ -64,6 +64,9 @@ pub struct DataCenter {
     pub metadata: Box<[(Box<str>, Box<str>)]>,
 }
 
+/// About what an allocation costs beside its bytes.
+pub(crate) const ALLOCATION: usize = 32;
+
 // === impl Document ===
 
 impl Document {
@@ -116,7 +119,6 @@ impl Document {
     /// About how many bytes its texts take in memory.
     #[must_use]
     pub fn weight(&self) -> usize {
-        const ALLOCATION: usize = 32;
         let optional = [
             &self.instance_id,
             &self.app_group,

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess};
+use serde::de::{MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
 use super::encoded::push_string;
-use super::lenient::{self, As, Given, Key, Members, Object, Shape, Texts, Unreadable};
+use super::lenient::{self, Given, Object, Shape, Texts, Unreadable, members};
 use crate::model::{Endpoint, EndpointType, Invalid, Metadata, Registration, ServiceName, Status};
 
 /// Body of `POST /api/v1/instances`, its types judged.
@@ -190,39 +190,19 @@ impl<'a> RegistrationBody<'a> {
     }
 }
 
-impl<'a> Members<'a> for RegistrationMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("service_name") {
-            self.service_name = object.next_value::<As<_>>()?.0;
-        } else if key.is("endpoint") {
-            self.endpoint = object.next_value::<As<_>>()?.0;
-        } else if key.is("ttl") {
-            self.ttl = object.next_value::<As<_>>()?.0;
-        } else if key.is("status") {
-            self.status = object.next_value::<As<_>>()?.0;
-        } else if key.is("tags") {
-            self.tags = object.next_value::<As<_>>()?.0;
-        } else if key.is("metadata") {
-            self.metadata = Some(object.next_value()?);
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(RegistrationMembers {
+    "service_name" => service_name,
+    "endpoint" => endpoint,
+    "ttl" => ttl,
+    "status" => status,
+    "tags" => tags,
+    "metadata" => metadata by Some,
+});
 
-impl<'a> Members<'a> for EndpointMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("type") {
-            self.kind = object.next_value::<As<_>>()?.0;
-        } else if key.is("value") {
-            self.value = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(EndpointMembers {
+    "type" => kind,
+    "value" => value,
+});
 
 impl<'a> TryFrom<EndpointMembers<'a>> for EndpointBody<'a> {
     type Error = Unreadable;
@@ -267,16 +247,9 @@ impl<'a> StatusBody<'a> {
     }
 }
 
-impl<'a> Members<'a> for StatusMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("status") {
-            self.status = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(StatusMembers {
+    "status" => status,
+});
 
 // === impl RenewalsBody ===
 
@@ -309,16 +282,9 @@ impl<'a> Shape<'a> for Renewals<'a> {
     }
 }
 
-impl<'a> Members<'a> for RenewalsMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("ids") {
-            self.ids = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(RenewalsMembers {
+    "ids" => ids,
+});
 
 #[cfg(test)]
 mod tests;

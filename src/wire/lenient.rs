@@ -100,6 +100,35 @@ pub trait Members<'a>: Default {
     fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error>;
 }
 
+/// Makes a struct's fields the members of an object: `members!(Port { "$" => number, "raw" => raw by Raw::of })`. Keys
+/// that are not named are passed over.
+macro_rules! members {
+    ($name:ident { $($key:literal => $field:ident $(by $make:expr)?),+ $(,)? }) => {
+        impl<'a> $crate::wire::lenient::Members<'a> for $name<'a> {
+            fn member<A: serde::de::MapAccess<'a>>(
+                &mut self,
+                key: &$crate::wire::lenient::Key<'_>,
+                object: &mut A,
+            ) -> Result<(), A::Error> {
+                $(if key.is($key) {
+                    self.$field = $crate::wire::lenient::members!(@value object $($make)?);
+                    return Ok(());
+                })+
+                object.next_value::<serde::de::IgnoredAny>()?;
+                Ok(())
+            }
+        }
+    };
+    (@value $object:ident) => {
+        $object.next_value::<$crate::wire::lenient::As<_>>()?.0
+    };
+    (@value $object:ident $make:expr) => {
+        $make($object.next_value()?)
+    };
+}
+
+pub(super) use members;
+
 /// An object whose members are read, or what came instead.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object<'a, T>(Result<T, Given<'a>>);

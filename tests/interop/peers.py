@@ -139,6 +139,7 @@ class Peers:
                                ("status override", self.override), ("override removed", self.unoverride),
                                ("metadata", self.metadata), ("cancel", self.cancel), ("expiry", self.expiry)):
                 yield f"{text} {name}", lambda work=work, here=here, there=there: work(here, there)
+        yield "what the real server refuses is told once, and mended by a renewal", self.refused
         yield "a whole list is taken over at a restart", self.restart
         yield f"no loops and no growth in {self.minutes:g} min", self.steady
 
@@ -234,6 +235,36 @@ class Peers:
             if side.instance(id_):
                 raise Failed(f"it came back on {side.server.name}")
 
+    def refused(self):
+        """The real server answers a registration in a batch by 200 whatever it makes of it; what it refuses is a change
+        of an instance that it does not have."""
+        id_, later = "refused", "after-the-refused"
+        dirty = self.ours.register(id_)
+        self.seen(self.theirs, id_, "the registration", bool)
+        wanted(self.theirs.call("DELETE", f"apps/{APP}/{id_}", headers={"x-netflix-discovery-replication": "true"}),
+               200, "cancel as a peer's")
+        start = self.to_theirs.mark()
+        wanted(self.ours.call("PUT", f"apps/{APP}/{id_}/status?value=OUT_OF_SERVICE"), 200, "override")
+
+        def told(of):
+            return [item for one in self.to_theirs.log(start) for item in items(one) if item["id"] == of]
+        until(PROMISE, "the override is told", lambda: told(id_))
+        if isinstance(self.ours.server, Registry):
+            until(PROMISE, "the refusal is counted", lambda: any(
+                line.startswith("a8_peer_items_total") and 'result="refused"' in line and float(line.split()[-1]) >= 1
+                for line in call(self.ours.server.port, "GET", "/metrics")[2].decode().splitlines()))
+        for number in range(3):
+            self.ours.register(f"{later}-{number}")
+            self.seen(self.theirs, f"{later}-{number}", "a later write", bool)
+        if self.theirs.instance(id_) or [item["action"] for item in told(id_)] != ["StatusUpdate"]:
+            raise Failed(f"it is not left at that: {told(id_)}")
+        if self.ours.renew(id_, dirty) != 200:
+            raise Failed("the renewal is refused")
+        self.seen(self.theirs, id_, "the instance with its override", lambda it: it and it["status"] == "OUT_OF_SERVICE")
+        for one in (id_, *(f"{later}-{number}" for number in range(3))):
+            wanted(self.ours.call("DELETE", f"apps/{APP}/{one}"), 200, "cancel")
+            self.seen(self.theirs, one, "the cancel", lambda it: it is None)
+
     def restart(self):
         dirty = self.theirs.register("kept")
         self.renewer.hold(self.theirs, "kept", dirty)
@@ -286,14 +317,20 @@ class Peers:
         print(f"           a write appeared on the other side after at most {max(self.delays):.2f} s", flush=True)
 
 
+def items(exchange):
+    """The items of a batch; none of another request."""
+    if "/peerreplication/batch" not in exchange.path:
+        return []
+    is_zipped = exchange.headers.get("content-encoding") == "gzip"
+    return json.loads(gzip.decompress(exchange.body) if is_zipped else exchange.body)["replicationList"]
+
+
 def traffic(exchanges):
     """Requests, and items of replication by action."""
     actions = {}
     for one in exchanges:
-        if "/peerreplication/batch" in one.path:
-            body = gzip.decompress(one.body) if one.headers.get("content-encoding") == "gzip" else one.body
-            for item in json.loads(body)["replicationList"]:
-                actions[item["action"]] = actions.get(item["action"], 0) + 1
+        for item in items(one):
+            actions[item["action"]] = actions.get(item["action"], 0) + 1
     return {"requests": len(exchanges), "items": sum(actions.values()), "actions": actions}
 
 

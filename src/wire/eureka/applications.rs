@@ -2,11 +2,9 @@
 //!
 //! Never: merges a list with what is known already.
 
-use serde::de::{IgnoredAny, MapAccess};
-
 use super::lists::OneOrMany;
 use super::registration::{Dialect, InstanceMembers, Listed, RegistrationBody, scalar_text};
-use crate::wire::lenient::{self, As, Given, Key, Members, Object, Unreadable};
+use crate::wire::lenient::{self, Given, Object, Unreadable, members};
 
 /// All instances of another server, or what changed there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,44 +73,20 @@ impl ApplicationsBody {
     }
 }
 
-impl<'a> Members<'a> for Root<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("applications") {
-            self.applications = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(Root {
+    "applications" => applications,
+});
 
-impl<'a> Members<'a> for ListMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("versions__delta") {
-            self.version = object.next_value::<As<_>>()?.0;
-        } else if key.is("apps__hashcode") {
-            self.hash = object.next_value::<As<_>>()?.0;
-        } else if key.is("application") {
-            self.applications = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(ListMembers {
+    "versions__delta" => version,
+    "apps__hashcode" => hash,
+    "application" => applications,
+});
 
-impl<'a> Members<'a> for ApplicationMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("name") {
-            self.name = object.next_value::<As<_>>()?.0;
-        } else if key.is("instance") {
-            self.instances = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(ApplicationMembers {
+    "name" => name,
+    "instance" => instances,
+});
 
 #[cfg(test)]
 mod tests {

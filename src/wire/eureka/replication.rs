@@ -4,14 +4,12 @@
 
 use std::sync::Arc;
 
-use serde::de::{IgnoredAny, MapAccess};
-
 use super::Format;
 use super::lists::OneOrMany;
 use super::registration::{Dialect, InstanceMembers, RegistrationBody, scalar_text, time};
 use crate::model::{Instance, Status, Timestamp};
 use crate::wire::encoded::push_string;
-use crate::wire::lenient::{self, As, Given, Key, Members, Object, Unreadable};
+use crate::wire::lenient::{self, Given, Object, Unreadable, members};
 
 /// A batch that another server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,39 +253,19 @@ impl TryFrom<ItemMembers<'_>> for BatchItem {
     }
 }
 
-impl<'a> Members<'a> for BatchMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("replicationList") {
-            self.items = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(BatchMembers {
+    "replicationList" => items,
+});
 
-impl<'a> Members<'a> for ItemMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("appName") {
-            self.application = object.next_value::<As<_>>()?.0;
-        } else if key.is("id") {
-            self.id = object.next_value::<As<_>>()?.0;
-        } else if key.is("lastDirtyTimestamp") {
-            self.dirty_at = object.next_value::<As<_>>()?.0;
-        } else if key.is("status") {
-            self.status = object.next_value::<As<_>>()?.0;
-        } else if key.is("overriddenStatus") {
-            self.overridden = object.next_value::<As<_>>()?.0;
-        } else if key.is("instanceInfo") {
-            self.instance = object.next_value::<As<_>>()?.0;
-        } else if key.is("action") {
-            self.action = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(ItemMembers {
+    "appName" => application,
+    "id" => id,
+    "lastDirtyTimestamp" => dirty_at,
+    "status" => status,
+    "overriddenStatus" => overridden,
+    "instanceInfo" => instance,
+    "action" => action,
+});
 
 // === impl BatchAnswer ===
 
@@ -350,29 +328,14 @@ impl TryFrom<ItemAnswerMembers<'_>> for BatchItemAnswer {
     }
 }
 
-impl<'a> Members<'a> for AnswerMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("responseList") {
-            self.items = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(AnswerMembers {
+    "responseList" => items,
+});
 
-impl<'a> Members<'a> for ItemAnswerMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("statusCode") {
-            self.status = object.next_value::<As<_>>()?.0;
-        } else if key.is("responseEntity") {
-            self.entity = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(ItemAnswerMembers {
+    "statusCode" => status,
+    "responseEntity" => entity,
+});
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{DataCenterBody, Dialect, Entries, Listed, Number, PortBody, RegistrationBody, Times, each_once};
 use crate::model::Timestamp;
 use crate::wire::eureka::metadata::{self, CLASS};
-use crate::wire::lenient::{self, As, Given, Key, Members, Object, Unreadable};
+use crate::wire::lenient::{self, As, Given, Key, Members, Object, Unreadable, members};
 
 #[derive(Default)]
 struct Root<'a> {
@@ -148,91 +148,50 @@ impl<'a> Members<'a> for Root<'a> {
     }
 }
 
-impl<'a> Members<'a> for InstanceMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        let scalars = [
-            ("instanceId", &mut self.instance_id),
-            ("hostName", &mut self.host_name),
-            ("app", &mut self.app),
-            ("appGroupName", &mut self.app_group),
-            ("ipAddr", &mut self.ip_addr),
-            ("sid", &mut self.sid),
-            ("homePageUrl", &mut self.home_page_url),
-            ("statusPageUrl", &mut self.status_page_url),
-            ("healthCheckUrl", &mut self.health_check_url),
-            ("secureHealthCheckUrl", &mut self.secure_health_check_url),
-            ("vipAddress", &mut self.vip_address),
-            ("secureVipAddress", &mut self.secure_vip_address),
-            ("countryId", &mut self.country_id),
-            ("status", &mut self.status),
-            ("overriddenStatus", &mut self.overridden),
-            ("lastDirtyTimestamp", &mut self.dirty_at),
-            ("lastUpdatedTimestamp", &mut self.updated_at),
-            ("asgName", &mut self.asg_name),
-            ("actionType", &mut self.action),
-        ];
-        if let Some((_, scalar)) = scalars.into_iter().find(|(name, _)| key.is(name)) {
-            *scalar = object.next_value::<As<_>>()?.0;
-        } else if key.is("port") {
-            self.port = object.next_value::<As<_>>()?.0;
-        } else if key.is("securePort") {
-            self.secure_port = object.next_value::<As<_>>()?.0;
-        } else if key.is("dataCenterInfo") {
-            self.data_center = object.next_value::<As<_>>()?.0;
-        } else if key.is("leaseInfo") {
-            self.lease = object.next_value::<As<_>>()?.0;
-        } else if key.is("metadata") {
-            self.metadata = Raw::of(object.next_value()?);
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(InstanceMembers {
+    "instanceId" => instance_id,
+    "hostName" => host_name,
+    "app" => app,
+    "appGroupName" => app_group,
+    "ipAddr" => ip_addr,
+    "sid" => sid,
+    "homePageUrl" => home_page_url,
+    "statusPageUrl" => status_page_url,
+    "healthCheckUrl" => health_check_url,
+    "secureHealthCheckUrl" => secure_health_check_url,
+    "vipAddress" => vip_address,
+    "secureVipAddress" => secure_vip_address,
+    "countryId" => country_id,
+    "status" => status,
+    "overriddenStatus" => overridden,
+    "lastDirtyTimestamp" => dirty_at,
+    "asgName" => asg_name,
+    "actionType" => action,
+    "port" => port,
+    "securePort" => secure_port,
+    "dataCenterInfo" => data_center,
+    "leaseInfo" => lease,
+    "metadata" => metadata by Raw::of,
+    "lastUpdatedTimestamp" => updated_at,
+});
 
-impl<'a> Members<'a> for PortMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("$") {
-            self.number = object.next_value::<As<_>>()?.0;
-        } else if key.is("@enabled") {
-            self.is_enabled = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(PortMembers {
+    "$" => number,
+    "@enabled" => is_enabled,
+});
 
-impl<'a> Members<'a> for DataCenterMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        if key.is("name") {
-            self.name = object.next_value::<As<_>>()?.0;
-        } else if key.is("metadata") {
-            self.metadata = Raw::of(object.next_value()?);
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(DataCenterMembers {
+    "name" => name,
+    "metadata" => metadata by Raw::of,
+});
 
-impl<'a> Members<'a> for LeaseMembers<'a> {
-    fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error> {
-        let scalars = [
-            ("renewalIntervalInSecs", &mut self.renewal_interval_secs),
-            ("durationInSecs", &mut self.duration_secs),
-            ("registrationTimestamp", &mut self.registered),
-            ("lastRenewalTimestamp", &mut self.renewed),
-            ("serviceUpTimestamp", &mut self.up_since),
-        ];
-        if let Some((_, scalar)) = scalars.into_iter().find(|(name, _)| key.is(name)) {
-            *scalar = object.next_value::<As<_>>()?.0;
-        } else {
-            object.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
+members!(LeaseMembers {
+    "renewalIntervalInSecs" => renewal_interval_secs,
+    "durationInSecs" => duration_secs,
+    "registrationTimestamp" => registered,
+    "lastRenewalTimestamp" => renewed,
+    "serviceUpTimestamp" => up_since,
+});
 
 // === impl Raw ===
 
