@@ -212,10 +212,8 @@ impl Follower {
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("a8registry/", env!("CARGO_PKG_VERSION"))),
-        );
+        headers
+            .insert(USER_AGENT, HeaderValue::from_static(concat!("a8registry/", env!("CARGO_PKG_VERSION"))));
         if let Some(authorization) = url.authorization() {
             headers.insert(AUTHORIZATION, authorization.clone());
         }

@@ -310,7 +310,11 @@ mod tests {
         (2..5).for_each(|at| push(&mut log, &one, at));
         assert_eq!((log.newest(), told(&log, 1)), (8, Some(vec![2, 6, 7, 8])));
         assert_eq!((told(&log, 2), told(&log, 7)), (Some(vec![6, 7, 8]), Some(vec![8])));
-        assert_eq!((3..7).filter_map(|revision| told(&log, revision)).count(), 0, "nobody knows what was between");
+        assert_eq!(
+            (3..7).filter_map(|revision| told(&log, revision)).count(),
+            0,
+            "nobody knows what was between"
+        );
         assert!(log.jump(20, 0), "only the revision is another one");
         assert_eq!((told(&log, 7), told(&log, 19), told(&log, 20)), (Some(vec![8]), None, Some(vec![])));
         let whole = |log: &ChangeLog| log.whole_since(Moment::from_millis(5));

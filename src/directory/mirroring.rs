@@ -277,10 +277,16 @@ mod tests {
         let d = instance("web", "d", Status::Up);
         mirror.replace(at(6), vec![(a.clone(), new), (d.clone(), new)]);
         let told = |from| match mirror.since(from) {
-            Delta::Changes(changes) => Some(changes.iter().map(|it| (it.revision, it.op)).collect::<Vec<_>>()),
+            Delta::Changes(changes) => {
+                Some(changes.iter().map(|it| (it.revision, it.op)).collect::<Vec<_>>())
+            }
             Delta::Compacted => None,
         };
-        assert_eq!(told(3), Some(vec![(5, Op::Remove), (6, Op::Put)]), "what is different, to who stood there");
+        assert_eq!(
+            told(3),
+            Some(vec![(5, Op::Remove), (6, Op::Put)]),
+            "what is different, to who stood there"
+        );
         assert_eq!((told(4), told(5), told(6)), (None, None, Some(vec![])));
         let b = Instance { status: Status::Down, ..b };
         mirror.replace(Tag { epoch: 10, revision: 2 }, vec![(b.clone(), new), (c.clone(), new)]);

@@ -89,10 +89,7 @@ pub fn read_names(body: &[u8], take: impl FnMut(&str)) -> Result<(), Unreadable>
 ///
 /// # Errors
 /// When it is no list; some may have been handed over by then.
-pub fn read_entries(
-    body: &[u8],
-    take: impl FnMut(Result<Entry<'_>, Unreadable>),
-) -> Result<(), Unreadable> {
+pub fn read_entries(body: &[u8], take: impl FnMut(Result<Entry<'_>, Unreadable>)) -> Result<(), Unreadable> {
     lenient::read_by(body, Entries(take))
 }
 

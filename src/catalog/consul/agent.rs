@@ -72,8 +72,9 @@ impl Agent {
     pub(super) fn new(config: &ConsulConfig) -> Result<Self, CatalogError> {
         let ConsulConfig { url, token, datacenter, namespace: _ } = config;
         let token = token.as_ref().map(|token| {
-            let mut value = HeaderValue::from_str(token.expose())
-                .map_err(|_| CatalogError("--consul_token holds a character that no header may have".into()))?;
+            let mut value = HeaderValue::from_str(token.expose()).map_err(|_| {
+                CatalogError("--consul_token holds a character that no header may have".into())
+            })?;
             value.set_sensitive(true);
             Ok(value)
         });
@@ -103,7 +104,12 @@ impl Agent {
         Ok(Answer { index: index.followed_by(now), body: reply.body, is_filtered })
     }
 
-    fn request(&self, path: &[&str], index: Index, wait: Duration) -> Result<Request<Full<Bytes>>, CallError> {
+    fn request(
+        &self,
+        path: &[&str],
+        index: Index,
+        wait: Duration,
+    ) -> Result<Request<Full<Bytes>>, CallError> {
         let (position, wait) = (index.0.to_string(), format!("{}ms", wait.as_millis()));
         let mut query = Vec::new();
         if let Some(datacenter) = &self.datacenter {
@@ -116,10 +122,8 @@ impl Agent {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("a8registry/", env!("CARGO_PKG_VERSION"))),
-        );
+        headers
+            .insert(USER_AGENT, HeaderValue::from_static(concat!("a8registry/", env!("CARGO_PKG_VERSION"))));
         if let Some(token) = &self.token {
             headers.insert(TOKEN, token.clone());
         }
@@ -146,7 +150,9 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unanswered(error) => write!(f, "{error}"),
-            Self::Refuses(StatusCode::FORBIDDEN) => f.write_str("answers 403: its ACL does not know the token"),
+            Self::Refuses(StatusCode::FORBIDDEN) => {
+                f.write_str("answers 403: its ACL does not know the token")
+            }
             Self::Refuses(StatusCode::INTERNAL_SERVER_ERROR) => {
                 f.write_str("answers 500: it has no leader, or does not know the datacenter")
             }

@@ -72,13 +72,14 @@ mod tests {
 
     #[test]
     fn instances_are_as_if_registered_here_with_the_times_of_their_server() {
-        let found = of(r#"{"instanceId":"h:a:80","hostName":"h","app":"A","ipAddr":"10.0.0.1","vipAddress":"a",
+        let found =
+            of(r#"{"instanceId":"h:a:80","hostName":"h","app":"A","ipAddr":"10.0.0.1","vipAddress":"a",
             "status":"OUT_OF_SERVICE","overriddenStatus":"OUT_OF_SERVICE","port":{"$":80,"@enabled":"true"},
             "dataCenterInfo":{"@class":"x","name":"MyOwn"},"metadata":{"amalgam8.tags":"v1;far","n":1},
             "leaseInfo":{"durationInSecs":45,"registrationTimestamp":1700000000000,
                 "lastRenewalTimestamp":1900000000000},
             "lastUpdatedTimestamp":"1700000000005","lastDirtyTimestamp":"1700000000003"}"#)
-        .expect("an instance");
+            .expect("an instance");
         assert_eq!((found.id.as_str(), found.service.as_str()), ("A:h:a:80", "A"));
         assert_eq!((found.endpoint.value(), found.status), ("h:80", Status::OutOfService));
         assert_eq!(found.overridden, Some(Status::OutOfService));
@@ -103,7 +104,10 @@ mod tests {
             (r#""ipAddr":"""#.to_owned(), "Missing required field"),
             (r#""ipAddr":"i","dataCenterInfo":{"name":"Moon"}"#.to_owned(), "Unknown dataCenterInfo"),
             (r#""ipAddr":"i","port":{"$":70000,"@enabled":"true"}"#.to_owned(), "no number from 0 to 65535"),
-            (r#""ipAddr":"i","securePort":{"$":"x","@enabled":true}"#.to_owned(), "no number from 0 to 65535"),
+            (
+                r#""ipAddr":"i","securePort":{"$":"x","@enabled":true}"#.to_owned(),
+                "no number from 0 to 65535",
+            ),
             (r#""ipAddr":"i","port":80"#.to_owned(), "wanted an object"),
             (format!(r#""ipAddr":"i","app":"{}""#, &long[..65]), "65 bytes"),
             (format!(r#""ipAddr":"i","metadata":{{"a":"{long}"}}"#), "metadata has"),

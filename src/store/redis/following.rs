@@ -438,7 +438,8 @@ impl Shared {
     fn show_renewed(&self, fields: &[Vec<u8>]) {
         let now = self.clock.now();
         let (pairs, _) = fields.as_chunks::<2>();
-        let is_own = |[key, value]: &[Vec<u8>; 2]| key == b"w" && *value == self.author.to_string().as_bytes();
+        let is_own =
+            |[key, value]: &[Vec<u8>; 2]| key == b"w" && *value == self.author.to_string().as_bytes();
         if pairs.iter().any(is_own) {
             return; // It is shown already, more exactly.
         }

@@ -116,7 +116,9 @@ impl Reaper {
             (false, false) => i64::try_from(MOST).unwrap_or(ALL),
         };
         let counted: Vec<(String, u64)> = match self_preservation {
-            true => renewed.counts().map(|(it, count)| (Encoded::of(it).as_str().to_owned(), count)).collect(),
+            true => {
+                renewed.counts().map(|(it, count)| (Encoded::of(it).as_str().to_owned(), count)).collect()
+            }
             false => Vec::new(),
         };
         let shown = &self.minutes[bucket.position() % BUCKETS];

@@ -112,9 +112,7 @@ impl Mirror {
     /// Waits until a bucket has another number than this one, but at most so long; tells whether it has.
     pub(super) async fn until_renumbered(&self, bucket: Bucket, number: u64, at_most: Duration) -> bool {
         let mut moved = self.moved.subscribe();
-        let reached = async {
-            while self.number(bucket) == number && moved.changed().await.is_ok() {}
-        };
+        let reached = async { while self.number(bucket) == number && moved.changed().await.is_ok() {} };
         tokio::time::timeout(at_most, reached).await.is_ok()
     }
 

@@ -219,9 +219,10 @@ impl RegistrationBody {
     /// Whether a port that serves has a number that no port has.
     #[must_use]
     pub fn has_impossible_port(&self) -> bool {
-        [self.port, self.secure_port].into_iter().flatten().any(|port| {
-            port.number == Number::Impossible && port.is_enabled == Some(true)
-        })
+        [self.port, self.secure_port]
+            .into_iter()
+            .flatten()
+            .any(|port| port.number == Number::Impossible && port.is_enabled == Some(true))
     }
 
     /// Names the application, when it names none.

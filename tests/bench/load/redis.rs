@@ -268,7 +268,8 @@ fn benchmark(port: u16, population: &Population) -> anyhow::Result<Vec<String>> 
         }
         let () = add.query(&mut redis)?;
     }
-    let head = ["-p", &port.to_string(), "EVALSHA", &hash, "2", &clock, &leases, "0", ""].map(ToOwned::to_owned);
+    let head =
+        ["-p", &port.to_string(), "EVALSHA", &hash, "2", &clock, &leases, "0", ""].map(ToOwned::to_owned);
     let members = (0..Case::BATCH).map(member);
     let lengths = (0..Case::BATCH).map(|_| "86400000".to_owned());
     Ok(head.into_iter().chain(members).chain(lengths).collect())

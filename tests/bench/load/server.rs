@@ -67,7 +67,9 @@ impl Server {
             Setting::Eureka { forgets } => {
                 ("info", Some(format!("--change_log_age {}ms", forgets.as_millis())))
             }
-            Setting::Redis { port } => ("info", Some(format!("--store redis --store_address 127.0.0.1:{port}"))),
+            Setting::Redis { port } => {
+                ("info", Some(format!("--store redis --store_address 127.0.0.1:{port}")))
+            }
         };
         Self::start(Place::Servers(cores), is_ready, |port| {
             let mut command = Command::new(program);

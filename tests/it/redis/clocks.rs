@@ -25,7 +25,8 @@ fn registries_whose_clocks_differ_agree_on_who_lives() {
     nodes.until_ready();
     let clients = nodes.clients();
     let date = |at: usize| clients[at].get(LIST).ok().json()["instances"][0]["last_heartbeat"].clone();
-    let asked = |value: &str| json!({"service_name": "a", "endpoint": {"type": "http", "value": value}, "ttl": 3});
+    let asked =
+        |value: &str| json!({"service_name": "a", "endpoint": {"type": "http", "value": value}, "ttl": 3});
     let (kept, silent) = (clients[0].register(&asked("kept")), clients[1].register(&asked("silent")));
     let begun = Instant::now();
     let mut ids = vec![kept.clone(), silent.clone()];

@@ -189,7 +189,8 @@ fn what_a_node_missed_is_told_as_changes() {
     let Some(redis) = Redis::start("") else { return };
     let nodes = Nodes::with(&redis.address(), "--change_log_age 3s --change_log_size 64 --default_ttl 1m");
     let (sleeper, other) = (nodes.0[0].client(), nodes.0[1].client());
-    let mut ids = other.register_many(&(0..30).map(|at| instance("web", &format!("v{at}"))).collect::<Vec<_>>());
+    let mut ids =
+        other.register_many(&(0..30).map(|at| instance("web", &format!("v{at}"))).collect::<Vec<_>>());
     let delta = |client: &Client| {
         let delta = client.with("Accept: application/json").get("/eureka/apps/delta").ok().json();
         let apps = delta["applications"]["application"].as_array().cloned().unwrap_or_default();
@@ -277,7 +278,8 @@ fn a_server_that_became_a_replica() {
 
 #[test]
 fn a_server_that_loads_its_data_for_a_while() {
-    let Some((mut redis, nodes, load)) = under_load(&format!("--appendonly yes {}", Redis::debugging())) else {
+    let Some((mut redis, nodes, load)) = under_load(&format!("--appendonly yes {}", Redis::debugging()))
+    else {
         return;
     };
     // Every key takes a while to load.

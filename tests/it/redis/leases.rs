@@ -51,7 +51,9 @@ fn as_on_a_netflix_server_what_ran_out_is_listed_until_one_of_the_nodes_evicts_i
     for left in [17, 14] {
         end_minute(&redis);
         for client in [&a, &b] {
-            eventually("at most 15 of a hundred are evicted", || (client.ids(LIST).len() == left).then_some(()));
+            eventually("at most 15 of a hundred are evicted", || {
+                (client.ids(LIST).len() == left).then_some(())
+            });
         }
     }
     assert!((nodes.sum("a8_expirations_total") - 6.0).abs() < 0.5, "each was evicted once");

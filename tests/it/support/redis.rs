@@ -332,7 +332,11 @@ impl Cluster {
         let nodes: Option<Vec<_>> = (0..6)
             .map(|_| {
                 // Before version 7 the other port is always 10 000 further.
-                let bus = if Redis::major() < 7 { String::new() } else { format!("--cluster-port {}", free_port()) };
+                let bus = if Redis::major() < 7 {
+                    String::new()
+                } else {
+                    format!("--cluster-port {}", free_port())
+                };
                 Redis::start(&format!("--cluster-enabled yes --cluster-node-timeout 3000 {bus}"))
             })
             .collect();
