@@ -211,7 +211,8 @@ fn what_a_node_missed_is_told_as_changes() {
     eventually("it has caught up", || (sleeper.ids(LIST) == ids).then_some(()));
     assert!(reloads < nodes.0[0].metric("a8_redis_reloads_total"), "it had to read anew");
     let told = delta(&sleeper);
-    assert!(told <= 1, "what did not change is told, too: {told} instances");
+    // The new one, and the passing one when the node has seen it come.
+    assert!(told <= 2, "what did not change is told, too: {told} instances");
     let tag = |client: &Client| client.get(LIST).ok().header("etag").to_owned();
     assert_eq!(tag(&sleeper), tag(&other));
 }
