@@ -113,7 +113,7 @@ impl Directory {
 
     /// Takes over everything at once, each instance with the time of its last renewal. Followers of the change log are
     /// told what is different, when they stood where this directory did; else they have to read anew.
-    pub fn replace(&self, at: Tag, instances: Vec<(Instance, Moment)>) {
+    pub fn replace(&self, at: Tag, instances: Vec<(Arc<Instance>, Moment)>) {
         let now = self.clock.now();
         let mut writer = self.writer.lock();
         let Some(Following { at: _, tags }) = writer.following else { return };
@@ -123,14 +123,14 @@ impl Directory {
         let (mut edits, mut changes) = self.removals(&writer, &gone, Cause::Peer);
         for (instance, renewed) in instances {
             let is_here = self.index.with(instance.id.as_str(), |entry| {
-                let is_same = *entry.instance == instance;
+                let is_same = entry.instance == instance;
                 if is_same {
                     self.slots.lease(entry.slot, renewed, None);
                 }
                 is_same
             });
             if is_here != Some(true) {
-                let (put, change) = self.put_mirrored(&Arc::new(instance), renewed, Cause::Peer);
+                let (put, change) = self.put_mirrored(&instance, renewed, Cause::Peer);
                 edits.extend(put);
                 changes.push(change);
             }
@@ -205,7 +205,7 @@ impl Directory {
         (edits, Changed { op: Op::Put, before, instance: instance.clone(), slot, cause })
     }
 
-    fn remove_all_but(&self, kept: &[(Instance, Moment)], snapshot: &Snapshot) -> Vec<Entry> {
+    fn remove_all_but(&self, kept: &[(Arc<Instance>, Moment)], snapshot: &Snapshot) -> Vec<Entry> {
         let kept: HashSet<&str> = kept.iter().map(|(instance, _)| instance.id.as_str()).collect();
         let mut gone = Vec::new();
         snapshot.tree.for_each(&mut |chunk| {
@@ -268,13 +268,13 @@ mod tests {
     #[test]
     fn replacing_everything_shows_the_new_and_forgets_the_log() {
         let mirror = mirror(at(0));
-        let [a, b, c] = ["a", "b", "c"].map(|value| instance("web", value, Status::Up));
+        let [a, b, c] = ["a", "b", "c"].map(|value| Arc::new(instance("web", value, Status::Up)));
         let (old, new) = (Moment::from_millis(1), Moment::from_millis(2));
         mirror.replace(at(3), vec![(a.clone(), old), (b.clone(), old)]);
         assert_eq!((mirror.tag(), mirror.len()), (at(3), 2));
         mirror.replace(at(3), vec![(a.clone(), new), (b.clone(), old)]);
         assert!(matches!(mirror.since(3), Delta::Changes(none) if none.is_empty()));
-        let d = instance("web", "d", Status::Up);
+        let d = Arc::new(instance("web", "d", Status::Up));
         mirror.replace(at(6), vec![(a.clone(), new), (d.clone(), new)]);
         let told = |from| match mirror.since(from) {
             Delta::Changes(changes) => {
@@ -288,12 +288,12 @@ mod tests {
             "what is different, to who stood there"
         );
         assert_eq!((told(4), told(5), told(6)), (None, None, Some(vec![])));
-        let b = Instance { status: Status::Down, ..b };
+        let b = Arc::new(Instance { status: Status::Down, ..(*b).clone() });
         mirror.replace(Tag { epoch: 10, revision: 2 }, vec![(b.clone(), new), (c.clone(), new)]);
         assert_eq!(mirror.tag(), Tag { epoch: 10, revision: 2 });
         assert!(matches!(mirror.since(1), Delta::Compacted));
         let shown = |instance: &Instance| mirror.get(instance.id.as_str());
-        assert_eq!((shown(&a), shown(&b), shown(&c)), (None, Some(Arc::new(b)), Some(Arc::new(c))));
+        assert_eq!((shown(&a), shown(&b), shown(&c)), (None, Some(b), Some(c)));
         assert_eq!(mirror.counts().iter().sum::<usize>(), 2);
     }
 }

@@ -58,6 +58,8 @@ const ALL: i64 = -1;
 const AT_ONCE: usize = 16;
 /// Instances that are named in the log in one round; the rest is counted.
 const NAMED: usize = 100;
+/// A standstill that is worth a line.
+const STANDSTILL: Duration = Duration::from_secs(1);
 /// How often this process looks after itself.
 const UPKEEP: Duration = Duration::from_millis(250);
 
@@ -213,7 +215,7 @@ impl Upkeep {
         while shutdown.run_until_cancelled(every.tick()).await.is_some() {
             let shared = &self.shared;
             let stood_still = shared.clock.tick();
-            if !stood_still.is_zero() {
+            if STANDSTILL <= stood_still {
                 tracing::warn!(
                     seconds = stood_still.as_secs_f64(),
                     "the process stood still for {stood_still:?}; leases end as its peers on this Redis see it"

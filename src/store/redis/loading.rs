@@ -5,6 +5,7 @@
 //! Never: `KEYS` or `SCAN`; the namespaces of a bucket are known by name.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::{Connection, Failure, Link};
@@ -30,7 +31,7 @@ pub(super) struct Loaded {
 pub(super) struct Read {
     pub(super) at: Tag,
     /// By id, each with the moment of its last renewal.
-    pub(super) instances: HashMap<Box<str>, (Instance, Moment)>,
+    pub(super) instances: HashMap<Box<str>, (Arc<Instance>, Moment)>,
 }
 
 /// Reads buckets.
@@ -121,7 +122,7 @@ impl Loader<'_> {
         bucket: Bucket,
         namespace: &Namespace,
         seen: Option<f64>,
-    ) -> Result<HashMap<Box<str>, (Instance, Moment)>, Failure> {
+    ) -> Result<HashMap<Box<str>, (Arc<Instance>, Moment)>, Failure> {
         let encoded = Encoded::of(namespace);
         let key = bucket.instances(&encoded);
         let mut instances = HashMap::new();
@@ -141,7 +142,7 @@ impl Loader<'_> {
                     match Record::from_json(&json) {
                         Ok(record) => {
                             let renewed = self.renewed(&record.instance, score, seen);
-                            instances.insert(id.into(), (record.instance, renewed));
+                            instances.insert(id.into(), (Arc::new(record.instance), renewed));
                         }
                         Err(error) => tracing::warn!(
                             %namespace, instance = %id, %error,
@@ -202,7 +203,7 @@ impl Loaded {
                 match news {
                     News::Put(instance) => {
                         let id = instance.id.as_str().into();
-                        read.instances.insert(id, (std::sync::Arc::unwrap_or_clone(instance), now));
+                        read.instances.insert(id, (instance, now));
                     }
                     News::Remove(id) => {
                         read.instances.remove(&id);
