@@ -153,11 +153,13 @@ fn what_was_deregistered_does_not_come_back() {
 fn what_is_deregistered_elsewhere_right_after_a_renewal_stays_gone() {
     let cluster = Cluster::start(2, "");
     let (a, b) = (cluster.client(0), cluster.client(1));
-    for nth in 0..30 {
+    // Over connections that stay, so that it is right after.
+    let (mut to_a, mut to_b) = (a.connect(), b.connect());
+    for nth in 0..50 {
         let id = a.register(&instance(&format!("x{nth}"), 30));
         eventually("the other shows it", || shows(&b, &id).then_some(()));
-        assert_eq!(a.renew(&id).status, 200);
-        assert_eq!(b.delete(&format!("/api/v1/instances/{id}")).status, 200);
+        assert_eq!(to_a.ask(&a, &format!("PUT /api/v1/instances/{id}/heartbeat"), "").status, 200);
+        assert_eq!(to_b.ask(&b, &format!("DELETE /api/v1/instances/{id}"), "").status, 200);
     }
     cluster.agree_on(&[]);
 }
