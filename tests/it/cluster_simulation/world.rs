@@ -229,7 +229,7 @@ impl World {
                     let received = member.replicator.received(now, link, &frame);
                     member.settle();
                     if let Err(why) = received {
-                        if !why.0.contains("called") && !why.0.contains("later life") {
+                        if !["called", "later life", "begins anew"].iter().any(|word| why.0.contains(word)) {
                             self.broken.get_or_insert(format!("{} says: {why}", member.name));
                         }
                         self.hang_up(link, end);
