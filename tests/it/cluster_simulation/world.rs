@@ -349,6 +349,12 @@ impl World {
         members.map(|it| it.replicator.report(it.now(self.time).at).repairs).sum()
     }
 
+    /// The sum over all that the first member has.
+    pub(super) fn digest(&self) -> u64 {
+        let first = self.members[0].as_ref();
+        first.map_or(0, |it| it.replicator.report(it.now(self.time).at).digest)
+    }
+
     // --- what befalls the world ---
 
     /// One misfortune.
