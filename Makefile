@@ -6,8 +6,8 @@
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help build build.registry run fmt lint doc precommit check test test.all test.redis test.properties test.fuzz \
-	test.cluster cluster test.image interop bench docker dockerize.registry release clean
+.PHONY: help build build.registry run fmt lint doc precommit check test test.all test.redis test.properties \
+	test.simulation test.fuzz test.cluster cluster test.image interop bench docker dockerize.registry release clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 VERSION    := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -33,6 +33,8 @@ FOLD_CASES     ?= 100000
 PEER_MINUTES   ?= 5
 # Of the registries of `make cluster`; 0 0 0 are free ones.
 CLUSTER_PORTS  ?= 8081 8082 8083
+# Worlds of replicating members, each decided by its number.
+SIM_SEEDS      ?= 50000
 
 DOCKER       ?= docker
 DOCKER_FLAGS ?=
@@ -78,7 +80,7 @@ test: ## the short tests: units, the API, the store in Redis, the README's comma
 	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
 	@echo "left out: faults of Redis, a rolling restart under load, random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
 
-test.all: test test.redis test.cluster test.properties test.fuzz interop test.image ## all tests, the long ones too
+test.all: test test.redis test.cluster test.properties test.simulation test.fuzz interop test.image ## all tests, the long ones too
 
 test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it
 	@sh tests/redis.sh "$(abspath $(TARGET_DIR))/redis"
@@ -91,6 +93,9 @@ test.cluster: ## members of a cluster as processes: killed, stopped, cut off; a 
 
 test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
 	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release
+
+test.simulation: ## SIM_SEEDS worlds of members that replicate over a failing network
+	SIM_SEEDS=$(SIM_SEEDS) cargo test --locked --release --test it -- cluster_simulation:: --nocapture
 
 test.fuzz: ## hostile bodies, queries and tokens for FUZZ_SECONDS
 	sh tests/fuzz.sh "$(FUZZ_SECONDS)"
