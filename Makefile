@@ -37,6 +37,8 @@ FOLD_CASES     ?= 100000
 PEER_MINUTES   ?= 5
 # Of the registries of `make cluster`; 0 0 0 are free ones.
 CLUSTER_PORTS  ?= 8081 8082 8083
+# Worlds of replicating members, each decided by its number.
+SIM_SEEDS      ?= 50000
 
 DOCKER       ?= docker
 DOCKER_FLAGS ?=
@@ -82,9 +84,7 @@ test: ## the short tests: units, the API, the store in Redis, the README's comma
 	@sh tests/redis.sh left-out "$(REDIS_DIR)"
 	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes API server, the image; make test.all runs them"
 
-test.all: test test.redis test.properties test.fuzz interop test.consul test.swarm test.kubernetes test.image ## all tests, the long ones too
-# Of a cluster, what takes long.
-CLUSTER_LONG := cluster::partitions::long_
+test.all: test test.redis test.cluster test.properties test.simulation test.fuzz interop test.consul test.swarm test.kubernetes test.image ## all tests, the long ones too
 
 test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it; other servers
 	@sh tests/redis.sh "$(REDIS_DIR)"
@@ -104,6 +104,9 @@ test.cluster: ## members of a cluster as processes: killed, stopped, cut off; a 
 
 test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
 	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release
+
+test.simulation: ## SIM_SEEDS worlds of members that replicate over a failing network
+	SIM_SEEDS=$(SIM_SEEDS) cargo test --locked --release --test it -- cluster_simulation:: --nocapture
 
 test.fuzz: ## hostile bodies, queries and tokens for FUZZ_SECONDS
 	sh tests/fuzz.sh "$(FUZZ_SECONDS)"

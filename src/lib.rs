@@ -100,8 +100,11 @@
 //! **Expiry.** [`store::expiry`] looks along all deadlines four times a second, removes what is due from
 //! its directory under the locks that a renewal would need, and lets the change log forget.
 //!
-//! **Shutdown.** Not ready → peers are told goodbye → stop accepting → requests under way finish → what waits for
-//! peers is sent → loops end; one deadline for all,
+//! **Members.** [`cluster::Mesh`] is one loop: whom to dial it knows from a source (`cluster/members/`), what came of
+//! that from the roster (pure); each connection carries frames between a socket and [`cluster::replication`].
+//!
+//! **Shutdown.** Not ready → peers and members are told goodbye → stop accepting → requests under way finish → what waits for
+//! peers and members is sent → loops end; one deadline for all,
 //! and a second signal aborts.
 
 pub mod api;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Hostile registrations, queries, tokens, requests and Eureka's documents for a bounded time: coverage-guided fuzzing of the
-# targets in tests/fuzz, one after the other.
+# Hostile registrations, queries, tokens, requests, Eureka's documents and members' frames for a bounded time:
+# coverage-guided fuzzing of the targets in tests/fuzz, one after the other.
 #
 #   tests/fuzz.sh [SECONDS [TARGET...]]      SECONDS for each target (60); all targets unless some are named
 #
@@ -16,7 +16,7 @@ home=$root/fuzz
 version=0.13.2
 seconds=${1:-60}
 [ $# = 0 ] || shift
-[ $# -gt 0 ] || set -- registration query token request eureka_json eureka_xml
+[ $# -gt 0 ] || set -- registration query token request eureka_json eureka_xml cluster_frame
 
 case $seconds in
   '' | *[!0-9]* | 0) echo "SECONDS is $seconds, wanted a whole number from 1" >&2 && exit 2 ;;

@@ -19,6 +19,8 @@ mod receiving;
 mod reconciling;
 mod sending;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};

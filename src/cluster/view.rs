@@ -266,7 +266,7 @@ mod tests {
             changed: begun,
             trouble: None,
         };
-        assert!(replication(&[lost.clone()], later(begun, 600)).healthy);
+        assert!(replication(std::slice::from_ref(&lost), later(begun, 600)).healthy);
         let sick = replication(&[lost], later(begun, 601));
         assert!(!sick.healthy && sick.properties["message"].as_str().is_some_and(|it| it.contains("b:1")));
         assert!(replication(&[], begun).healthy);

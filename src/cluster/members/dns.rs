@@ -98,6 +98,20 @@ impl SystemDns {
         builder.build().map(Self).map_err(|error| error.to_string())
     }
 
+    /// The name server at one place.
+    #[cfg(test)]
+    fn at(server: std::net::SocketAddr) -> Self {
+        use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+        use hickory_resolver::net::runtime::TokioRuntimeProvider;
+        let mut config = NameServerConfig::udp(server.ip());
+        config.connections[0].port = server.port();
+        let config = ResolverConfig::from_name_servers(vec![config]);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        builder.options_mut().cache_size = 0;
+        builder.options_mut().timeout = Duration::from_millis(500);
+        Self(builder.build().expect("a resolver"))
+    }
+
     async fn srv(&self, name: &str) -> Result<BTreeSet<Place>, NetError> {
         let found = self.0.lookup(name, RecordType::SRV).await?;
         let places = found.answers().iter().filter_map(|record| match &record.data {
@@ -137,60 +151,4 @@ fn host_of(target: &str) -> Box<str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
-
-    use super::*;
-
-    type Answer = Result<BTreeSet<Place>, String>;
-
-    #[derive(Debug, Clone, Default)]
-    struct Told(Arc<Mutex<Vec<Answer>>>);
-
-    impl LookUp for Told {
-        fn places(&self, _: &DnsName, port: u16) -> BoxFuture<'_, Answer> {
-            let answer = self.0.lock().remove(0);
-            let answer = answer.map(|places| places.iter().map(|it| Place::new(it.host(), port)).collect());
-            Box::pin(std::future::ready(answer))
-        }
-    }
-
-    fn places(hosts: &[&str]) -> BTreeSet<Place> {
-        hosts.iter().map(|host| Place::new(*host, 1)).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_last_good_answer_stays_while_nobody_answers() {
-        let told = Told::default();
-        *told.0.lock() = vec![
-            Err("no answer".into()),
-            Ok(places(&["10.0.0.1", "10.0.0.2"])),
-            Err("no answer".into()),
-            Ok(places(&[])),
-        ];
-        let mut source = DnsMembers::by(told, "registry.example".parse().unwrap(), 6100);
-        let shown = |picture: &Picture| -> Vec<String> {
-            picture.seen.iter().map(|seen| seen.place.to_string()).collect()
-        };
-        let begun = Instant::now();
-        let first = source.next().await;
-        assert!(!first.is_known && first.trouble.is_some() && first.seen.is_empty());
-        let second = source.next().await;
-        assert_eq!(shown(&second), ["10.0.0.1:6100", "10.0.0.2:6100"]);
-        assert_eq!(begun.elapsed(), EVERY, "it is asked at once and then every few seconds");
-        let third = source.next().await;
-        assert!(third.trouble.as_ref().is_some_and(|text| text.contains("registry.example")), "{third:?}");
-        assert_eq!((shown(&third), third.is_known), (shown(&second), true));
-        let fourth = source.next().await;
-        assert!(fourth.seen.is_empty() && fourth.trouble.is_none() && fourth.is_known);
-    }
-
-    #[tokio::test]
-    async fn this_machine_s_names_are_found() {
-        let mut source = DnsMembers::new("localhost:7".parse().unwrap(), 1).expect("there are name servers");
-        let picture = source.next().await;
-        assert!(picture.seen.iter().any(|seen| seen.place.to_string() == "127.0.0.1:7"), "{picture:?}");
-    }
-}
+mod tests;

@@ -56,13 +56,16 @@ impl Replicator {
     pub(super) fn on_hello(&mut self, now: Now, link: Link, hello: Hello) -> Result<(), Misbehaviour> {
         self.check_hello(now, link, &hello)?;
         let Hello { was_away, incarnation, window, direct, have, .. } = hello;
-        if let Some((_, upto)) = have.iter().find(|(stream, _)| *stream == self.mine)
-            && self.streams.have(self.mine) < *upto
-            && !self.has(super::Fault::IncarnationIgnored)
-        {
-            // An earlier life has written more under this one's name.
+        let written = have.iter().find(|(stream, _)| *stream == self.mine).map_or(0, |(_, upto)| *upto);
+        if self.streams.have(self.mine) < written && !self.has(super::Fault::IncarnationIgnored) {
+            let before = self.mine.incarnation;
             let known = have.iter().filter(|(stream, _)| stream.origin == self.me);
             self.begin_stream(known.map(|(stream, _)| stream.incarnation).max().unwrap_or_default());
+            return Err(Misbehaviour(format!(
+                "an earlier life of this member has written under incarnation {before}; it goes on as {}, and the link \
+                 begins anew",
+                self.mine.incarnation
+            )));
         }
         let Some(peer) = self.links.get_mut(&link) else { return Ok(()) };
         let origin = peer.origin;

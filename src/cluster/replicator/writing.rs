@@ -8,7 +8,7 @@ use super::entries::Entry;
 use super::fault::Fault;
 use super::{Effect, Now, Pending, Replicator, Row};
 use crate::cluster::message::{Content, Key, Stamp};
-use crate::model::{Instance, Moment};
+use crate::model::{Instance, Moment, Timestamp};
 
 impl Replicator {
     pub(super) fn put_here(&mut self, now: Now, key: Key, row: Row, instance: Arc<Instance>) {
@@ -49,6 +49,9 @@ impl Replicator {
         {
             (entry.last, entry.home) = (at, self.me);
         }
+        if self.has(Fault::RenewalStamps) {
+            self.write(Now { at, wall: Timestamp::default() }, slot, None, 0);
+        }
         self.counts.renewals += 1;
         if self.has(Fault::DirtyBitForgotten) && !self.counts.renewals.is_multiple_of(4) {
             return;
@@ -74,7 +77,7 @@ impl Replicator {
         let Some(entry) = self.entries.get(slot).filter(|entry| entry.is_alive()) else { return };
         if self.has(Fault::ExpiryReplicated) {
             let stamp = entry.stamp.time;
-            let now = Now { at: entry.last, wall: crate::model::Timestamp::default() };
+            let now = Now { at: entry.last, wall: Timestamp::default() };
             return self.write(now, slot, Some(Content::Dead), stamp);
         }
         self.forget(slot);

@@ -160,13 +160,16 @@ pub(super) fn until_ready(daemon: &Daemon) {
     eventually("the member is ready", || (daemon.client().get("/health/ready").status == 200).then_some(()));
 }
 
+/// Less than a lease: what should not be there is not to go by itself.
+const AGREEMENT: Duration = Duration::from_secs(15);
+
 /// Waits until somebody lists exactly these.
 #[track_caller]
 pub(super) fn agrees(client: &Client, ids: &[String]) {
     let want: BTreeSet<_> = ids.iter().cloned().collect();
     let mut shown = BTreeSet::new();
     let begun = Instant::now();
-    while begun.elapsed() < crate::support::PATIENCE {
+    while begun.elapsed() < AGREEMENT {
         shown = client.ids("/api/v1/instances?status=ALL").into_iter().collect();
         if shown == want {
             return;

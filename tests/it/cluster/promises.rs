@@ -13,6 +13,18 @@ use crate::support::{Client, eventually};
 /// More than a lease and all that comes with it, on a machine that does something else as well.
 const SLACK: Duration = Duration::from_secs(3);
 
+/// Looks for longer than it takes to tell the others of renewals.
+#[track_caller]
+fn stays_gone(clients: &[Client]) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        for client in clients {
+            assert!(client.ids("/api/v1/instances").is_empty(), "after {:?}", begun.elapsed());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn a_registration_is_read_on_all_members_soon() {
     let cluster = Cluster::start(3, "");
@@ -135,14 +147,8 @@ fn what_was_deregistered_does_not_come_back() {
         assert_eq!(clients[(nth + 1) % 3].delete(&format!("/api/v1/instances/{id}")).status, 200);
     }
     cluster.agree_on(&[]);
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(1500) {
-        for client in &clients {
-            assert!(client.ids("/api/v1/instances").is_empty(), "after {:?}", begun.elapsed());
-            assert_eq!(client.renew(&ids[0]).status, 410);
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+    stays_gone(&clients);
+    assert!(clients.iter().all(|client| client.renew(&ids[0]).status == 410));
     // Registered anew it is there again.
     let again = clients[1].register(&instance("x0", 30));
     assert_eq!(again, ids[0]);
@@ -153,13 +159,16 @@ fn what_was_deregistered_does_not_come_back() {
 fn what_is_deregistered_elsewhere_right_after_a_renewal_stays_gone() {
     let cluster = Cluster::start(2, "");
     let (a, b) = (cluster.client(0), cluster.client(1));
-    for nth in 0..30 {
+    // Over connections that stay, so that it is right after.
+    let (mut to_a, mut to_b) = (a.connect(), b.connect());
+    for nth in 0..50 {
         let id = a.register(&instance(&format!("x{nth}"), 30));
         eventually("the other shows it", || shows(&b, &id).then_some(()));
-        assert_eq!(a.renew(&id).status, 200);
-        assert_eq!(b.delete(&format!("/api/v1/instances/{id}")).status, 200);
+        assert_eq!(to_a.ask(&a, &format!("PUT /api/v1/instances/{id}/heartbeat"), "").status, 200);
+        assert_eq!(to_b.ask(&b, &format!("DELETE /api/v1/instances/{id}"), "").status, 200);
     }
     cluster.agree_on(&[]);
+    stays_gone(&cluster.clients());
 }
 
 #[test]

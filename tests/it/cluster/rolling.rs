@@ -92,7 +92,10 @@ fn a_rolling_restart_hides_no_living_instance() {
                             return;
                         }
                     }
-                    thread::sleep(Duration::from_secs(u64::from(ttl) / 4).saturating_sub(begun.elapsed()));
+                    let round = Duration::from_secs(u64::from(ttl) / 4);
+                    while begun.elapsed() < round && !is_over.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(50));
+                    }
                 }
             });
         }

@@ -21,6 +21,8 @@ use super::world::World;
 pub(super) struct Checks {
     /// Since when two members hear each other without trouble.
     sound: BTreeMap<(usize, usize), u64>,
+    /// When they last did not.
+    unsound: BTreeMap<(usize, usize), u64>,
     /// When a member last had good reason to know of a client, and through which home.
     reasons: BTreeMap<(usize, usize), (u64, usize)>,
     /// When the network was last anything but sound.
@@ -62,6 +64,7 @@ impl Checks {
                     self.sound.entry((a, b)).or_insert(world.time);
                 } else {
                     self.sound.remove(&(a, b));
+                    self.unsound.insert((a, b), world.time);
                     self.trouble = world.time;
                 }
             }
@@ -71,7 +74,9 @@ impl Checks {
     /// Since when two members hear each other, at first hand or by a third one.
     fn hear_since(&self, size: usize, a: usize, b: usize) -> Option<u64> {
         let direct = |a: usize, b: usize| self.sound.get(&(a.max(b), a.min(b))).copied();
-        let by = |c: usize| Some(direct(a, c)?.max(direct(c, b)?));
+        // A third one steps in when it has learnt that it must.
+        let lost = self.unsound.get(&(a.max(b), a.min(b))).copied().unwrap_or_default();
+        let by = |c: usize| Some(direct(a, c)?.max(direct(c, b)?).max(lost));
         direct(a, b).into_iter().chain((0..size).filter(|c| *c != a && *c != b).filter_map(by)).min()
     }
 

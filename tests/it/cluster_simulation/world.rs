@@ -229,7 +229,7 @@ impl World {
                     let received = member.replicator.received(now, link, &frame);
                     member.settle();
                     if let Err(why) = received {
-                        if !why.0.contains("called") && !why.0.contains("later life") {
+                        if !["called", "later life", "begins anew"].iter().any(|word| why.0.contains(word)) {
                             self.broken.get_or_insert(format!("{} says: {why}", member.name));
                         }
                         self.hang_up(link, end);
@@ -347,6 +347,12 @@ impl World {
     pub(super) fn repairs(&self) -> u64 {
         let members = self.members.iter().flatten();
         members.map(|it| it.replicator.report(it.now(self.time).at).repairs).sum()
+    }
+
+    /// The sum over all that the first member has.
+    pub(super) fn digest(&self) -> u64 {
+        let first = self.members[0].as_ref();
+        first.map_or(0, |it| it.replicator.report(it.now(self.time).at).digest)
     }
 
     // --- what befalls the world ---

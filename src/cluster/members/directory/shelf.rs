@@ -23,6 +23,8 @@ pub(super) struct Shelf {
     card: Card,
     secret: Option<SharedSecret>,
     written: Option<Instant>,
+    /// When the own file was last found to be gone, though nobody but a member removes it.
+    emptied: Option<Instant>,
     is_withdrawn: bool,
     known: HashMap<String, Known>,
     /// Files that the log has named.
@@ -60,6 +62,7 @@ impl Shelf {
             card,
             secret,
             written: None,
+            emptied: None,
             is_withdrawn: false,
             known: HashMap::new(),
             named: HashSet::new(),
@@ -118,6 +121,9 @@ impl Shelf {
         if self.is_withdrawn || (is_there && !is_due) {
             return Ok(());
         }
+        if !is_there && self.written.is_some() {
+            self.emptied = Some(now);
+        }
         self.warn_of_double();
         match fs::create_dir(&self.directory) {
             Ok(()) => {}
@@ -167,8 +173,9 @@ impl Shelf {
                 known.moved = (known.moved + now.duration_since(since)).min(now);
             }
         }
-        // A directory without the own file was emptied by somebody who is no member.
-        if present.contains(&Card::file_name(&self.card.id)) {
+        // Who emptied the directory took away files of members that live; they write them again.
+        let is_emptied = self.emptied.is_some_and(|emptied| now.duration_since(emptied) <= STALE_AFTER);
+        if !is_emptied {
             self.known.retain(|name, _| present.contains(name));
         }
         self.named.retain(|name| present.contains(name));

@@ -63,7 +63,8 @@ fn who_leaves_politely_is_gone_at_once() {
     let directory = TempDir::new().unwrap();
     let (mut a, mut b) = (shelf(&directory, A), shelf(&directory, B));
     let now = Instant::now();
-    (a.look(now), b.look(now));
+    a.look(now);
+    b.look(now);
     assert_eq!(ids(&a.look(now)), [A, B]);
     b.withdraw();
     assert_eq!(ids(&a.look(now)), [A]);
@@ -129,7 +130,8 @@ fn a_directory_that_is_gone_for_a_while_loses_nobody() {
     let of = |id| Shelf::new(directory.clone(), card(id, 1), Some(secret.clone()));
     let (mut a, mut b) = (of(A), of(B));
     let mut now = Instant::now();
-    (a.look(now), b.look(now));
+    a.look(now);
+    b.look(now);
     assert_eq!(ids(&a.look(now)), [A, B]);
     fs::rename(&directory, &aside).unwrap();
     fs::write(&directory, "a file in its place").unwrap();
