@@ -151,6 +151,11 @@ fn who_was_long_away_does_not_bring_back_what_never_expires() {
 }
 
 #[test]
+fn who_is_back_under_a_name_that_was_used_loses_nothing() {
+    check_scene(pair::reborn, &[Fault::IncarnationIgnored]);
+}
+
+#[test]
 fn renewals_cost_at_most_four_bytes_on_a_link() {
     let bytes = pair::bytes_of_renewals(2000);
     println!("{bytes} bytes for 2000 renewals");

@@ -18,7 +18,7 @@ impl Replicator {
     pub(super) fn receive(&mut self, now: Now, link: Link, frame: &[u8]) -> Result<(), Misbehaviour> {
         let Some(peer) = self.links.get_mut(&link) else { return Ok(()) };
         if peer.is_superseded {
-            return Err(Misbehaviour(format!("member {} is connected in a later life", peer.id.0)));
+            return Err(Misbehaviour(format!("member {} or this one is in a later life", peer.id.0)));
         }
         let length = frame.len();
         if self.settings.frame_max.max(super::Settings::FRAME_LEAST) < length {

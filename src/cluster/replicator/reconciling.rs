@@ -11,7 +11,7 @@ use super::entries::Entry;
 use super::peer::{Asking, Peer};
 use super::{Link, Now, Pending, Replicator};
 use crate::cluster::frame::{Asked, Handles, KEY_OVERHEAD, Message};
-use crate::cluster::message::{Content, Stamp};
+use crate::cluster::message::Content;
 
 impl Replicator {
     /// Asks about the entries from a slot on.
@@ -69,8 +69,7 @@ impl Replicator {
     fn bury(&mut self, now: Now, slot: u32) {
         let Some(entry) = self.entries.get(slot) else { return };
         let (key, before) = (entry.key.clone(), entry.stamp);
-        self.write(now, slot, Some(Content::Dead), 0);
-        self.entries.supersede(slot, Stamp { time: before.time + 1, origin: self.me }, Content::Dead, now.at);
+        self.write_at(now, slot, Some(Content::Dead), before.time + 1);
         self.pending.push(Pending::Remove(key));
     }
 }
