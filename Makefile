@@ -71,7 +71,7 @@ test: ## the short tests: units, the API, the store in Redis, the README's comma
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
 	@sh tests/redis.sh left-out "$(abspath $(TARGET_DIR))/redis"
-	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
+	@echo "left out: faults of Redis, random histories and simulated clusters in large numbers, fuzzing, real Eureka clients, the image; make test.all runs them"
 
 test.all: test test.redis test.properties test.simulation test.fuzz interop test.image ## all tests, the long ones too
 

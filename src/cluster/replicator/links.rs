@@ -161,9 +161,10 @@ impl Replicator {
 
     pub(super) fn on_ping(&mut self, now: Now, link: Link, ping: Ping) {
         let Ping { sample, is_draining, direct, have } = ping;
+        let most = 2 * self.streams_max();
         let Some(peer) = self.links.get_mut(&link) else { return };
         peer.sending.pong = Some(sample);
-        for (stream, upto) in have {
+        for (stream, upto) in have.into_iter().take(most.saturating_sub(peer.sending.cursors.len())) {
             let cursor = peer.sending.cursors.entry(stream).or_default();
             *cursor = upto.max(*cursor);
         }

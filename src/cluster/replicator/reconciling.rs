@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::entries::Entry;
-use super::peer::{Asking, Peer};
+use super::peer::{Asking, Peer, Receiving};
 use super::{Link, Now, Pending, Replicator};
 use crate::cluster::frame::{Asked, Handles, KEY_OVERHEAD, Message};
 use crate::cluster::message::Content;
@@ -48,7 +48,10 @@ impl Replicator {
         let lacking: BTreeSet<_> = lacking.collect();
         if let Some(peer) = self.links.get_mut(&link) {
             // Only who does not wait for the answer asks again before it; it gets one answer to all.
-            peer.comparing.lacking.get_or_insert_default().extend(lacking);
+            let answer = peer.comparing.lacking.get_or_insert_default();
+            if answer.len() < Receiving::PULLS_MAX {
+                answer.extend(lacking);
+            }
         }
     }
 
