@@ -82,7 +82,7 @@ test: ## the short tests: units, the API, the store in Redis, the README's comma
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
 	@sh tests/redis.sh left-out "$(REDIS_DIR)"
-	@echo "left out: faults of Redis, random histories in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes API server, the image; make test.all runs them"
+	@echo "left out: faults of Redis, a rolling restart under load, random histories and simulated clusters in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes API server, the image; make test.all runs them"
 
 test.all: test test.redis test.cluster test.properties test.simulation test.fuzz interop test.consul test.swarm test.kubernetes test.image ## all tests, the long ones too
 

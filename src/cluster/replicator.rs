@@ -45,7 +45,8 @@ pub use fault::Fault;
 pub struct Settings {
     /// This member.
     pub me: MemberId,
-    /// Larger at each start of this member.
+    /// Another one at each start of this member, larger as a rule. Of two members with one id that are alive at once the
+    /// one with the smaller is kept.
     pub incarnation: u64,
     /// Longest lease that any member grants; bounds how long a deregistration is remembered.
     pub max_ttl: Duration,
@@ -118,6 +119,8 @@ pub struct Replicator {
     mine: StreamId,
     /// All that this process has called its stream.
     lives: Vec<u64>,
+    /// How much of its stream it has sent to anybody.
+    told: u64,
     started: Moment,
     clock: HybridClock,
     entries: Entries,
@@ -255,6 +258,7 @@ impl Replicator {
             me,
             mine: StreamId { origin: me, incarnation: settings.incarnation },
             lives: vec![settings.incarnation],
+            told: 0,
             started: now.at,
             clock: HybridClock::default(),
             entries: Entries::default(),

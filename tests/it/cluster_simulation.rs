@@ -124,7 +124,7 @@ fn no_living_instance_is_lost_whatever_befalls_the_network() {
             "seed {seed}: {what}\nagain: SIM_SEED={seed} cargo test --test it cluster_simulation::no_living"
         );
     }
-    println!("{count} worlds in {:?}: {seen:?}", begun.elapsed());
+    eprintln!("{count} worlds in {:?}: {seen:?}", begun.elapsed());
 }
 
 /// Found by the scene, and only when the rule is broken.
@@ -151,9 +151,14 @@ fn who_was_long_away_does_not_bring_back_what_never_expires() {
 }
 
 #[test]
+fn who_is_back_under_a_name_that_was_used_loses_nothing() {
+    check_scene(pair::reborn, &[Fault::IncarnationIgnored]);
+}
+
+#[test]
 fn renewals_cost_at_most_four_bytes_on_a_link() {
     let bytes = pair::bytes_of_renewals(2000);
-    println!("{bytes} bytes for 2000 renewals");
+    eprintln!("{bytes} bytes for 2000 renewals");
     assert!(bytes <= 4 * 2000, "{bytes}");
 }
 
@@ -163,7 +168,7 @@ fn planted_faults_are_found() {
     let found = |fault, within| {
         let (failed, _) = play_all(0..within, Some(fault));
         let (seed, what) = failed.unwrap_or_else(|| panic!("{fault:?} was not found in {within} worlds"));
-        println!("{fault:?}: seed {seed}: {what:.150}");
+        eprintln!("{fault:?}: seed {seed}: {what:.150}");
     };
     for (fault, within) in [
         (Fault::NoPull, 100),

@@ -15,7 +15,7 @@ const PARTS: usize = 4;
 
 impl Replicator {
     pub(super) fn compose_comparison(&mut self, now: Now, link: Link) -> Option<Vec<u8>> {
-        let me = self.me;
+        let (me, most) = (self.me, self.frame_aim() / 5);
         let peer = self.links.get_mut(&link)?;
         if std::mem::take(&mut peer.comparing.is_agreement_due) {
             return Some(Message::Agree.encode());
@@ -24,7 +24,7 @@ impl Replicator {
             return Some(Message::Buckets(self.entries.sums()).encode());
         }
         if let Some(lacking) = peer.comparing.lacking.take() {
-            let handles = lacking.into_iter().collect();
+            let handles = lacking.into_iter().take(most).collect();
             return Some(Message::Lacking(Handles { is_repair: false, handles }).encode());
         }
         if let Asking::From(slot) = peer.comparing.asking {

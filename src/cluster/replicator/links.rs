@@ -57,7 +57,7 @@ impl Replicator {
         self.check_hello(now, link, &hello)?;
         let Hello { was_away, incarnation, window, direct, have, .. } = hello;
         let written = have.iter().find(|(stream, _)| *stream == self.mine).map_or(0, |(_, upto)| *upto);
-        if self.streams.have(self.mine) < written && !self.has(super::Fault::IncarnationIgnored) {
+        if self.told < written && !self.has(super::Fault::IncarnationIgnored) {
             let before = self.mine.incarnation;
             let known = have.iter().filter(|(stream, _)| stream.origin == self.me);
             self.begin_stream(known.map(|(stream, _)| stream.incarnation).max().unwrap_or_default());
@@ -133,6 +133,9 @@ impl Replicator {
     /// Writes on under another name, because this one was used before.
     fn begin_stream(&mut self, known: u64) {
         let before = self.mine;
+        // All links are to begin with the new name.
+        self.peers().for_each(|peer| peer.is_superseded = true);
+        self.told = 0;
         self.mine.incarnation = known.max(before.incarnation).wrapping_add(1);
         self.lives.push(self.mine.incarnation);
         for slot in self.streams.take(before) {
@@ -158,9 +161,10 @@ impl Replicator {
 
     pub(super) fn on_ping(&mut self, now: Now, link: Link, ping: Ping) {
         let Ping { sample, is_draining, direct, have } = ping;
+        let most = 2 * self.streams_max();
         let Some(peer) = self.links.get_mut(&link) else { return };
         peer.sending.pong = Some(sample);
-        for (stream, upto) in have {
+        for (stream, upto) in have.into_iter().take(most.saturating_sub(peer.sending.cursors.len())) {
             let cursor = peer.sending.cursors.entry(stream).or_default();
             *cursor = upto.max(*cursor);
         }

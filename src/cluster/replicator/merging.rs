@@ -60,7 +60,8 @@ impl Replicator {
         }
         match &heard.content {
             Content::Dead if was_alive && self.is_vouched_here(slot) && heard.last < last => {
-                self.write(now, slot, None, heard.stamp.time);
+                // By the smallest stamp that does: what was written since on knowledge of it wins.
+                self.write_at(now, slot, None, heard.stamp.time + 1);
                 return Merged::Older(slot);
             }
             Content::Alive(instance)
@@ -93,7 +94,7 @@ impl Replicator {
             self.tombstones.insert((last, slot));
         }
         if is_alive && self.has(Fault::EmptyDeletes) && now.at.since(self.started) < Duration::from_secs(10) {
-            self.write(now, slot, Some(Content::Dead), 0);
+            self.write(now, slot, Content::Dead);
         }
         Merged::Taken(slot)
     }
@@ -127,12 +128,18 @@ impl Replicator {
         }
     }
 
-    /// Writes an entry here; without a content it stays what it is, with a new stamp that is later than this time.
-    pub(super) fn write(&mut self, now: Now, slot: u32, content: Option<Content>, after: u64) {
+    /// Writes an entry here, later than anything that is known.
+    pub(super) fn write(&mut self, now: Now, slot: u32, content: Content) {
+        let Some(entry) = self.entries.get(slot) else { return };
+        let time = self.clock.next(now.wall, entry.stamp.time);
+        self.write_at(now, slot, Some(content), time);
+    }
+
+    /// Writes an entry here at a time that is later than its own; without a content it stays what it is.
+    pub(super) fn write_at(&mut self, now: Now, slot: u32, content: Option<Content>, time: u64) {
         let Some(entry) = self.entries.get(slot) else { return };
         let (old, was_alive, old_last) = ((entry.stream, entry.seq), entry.is_alive(), entry.last);
         let content = content.unwrap_or_else(|| entry.content.clone());
-        let time = self.clock.next(now.wall, after.max(entry.stamp.time));
         let foreign = match &content {
             Content::Alive(instance) => entry.foreign.as_deref().and_then(|json| rewritten(json, instance)),
             Content::Dead => None,

@@ -187,7 +187,17 @@ impl Peer {
 
 impl Receiving {
     /// Most entries that are wanted at once; what is more is asked for when it renews again.
-    const PULLS_MAX: usize = 65_536;
+    pub(super) const PULLS_MAX: usize = 65_536;
+
+    /// Most handles that are known; who has more entries than that is not believed.
+    const HANDLES_MAX: usize = 1 << 22;
+
+    /// A handle of it stands for an entry here, or for none.
+    pub(super) fn bind(&mut self, handle: u32, entry: Option<(u32, u32)>) {
+        if self.handles.len() < Self::HANDLES_MAX || self.handles.contains_key(&handle) {
+            self.handles.insert(handle, entry);
+        }
+    }
 
     /// An entry of it is wanted.
     pub(super) fn pull(&mut self, handle: u32, is_repair: bool) {

@@ -18,7 +18,7 @@ impl Replicator {
     pub(super) fn receive(&mut self, now: Now, link: Link, frame: &[u8]) -> Result<(), Misbehaviour> {
         let Some(peer) = self.links.get_mut(&link) else { return Ok(()) };
         if peer.is_superseded {
-            return Err(Misbehaviour(format!("member {} is connected in a later life", peer.id.0)));
+            return Err(Misbehaviour(format!("member {} or this one is in a later life", peer.id.0)));
         }
         let length = frame.len();
         if self.settings.frame_max.max(super::Settings::FRAME_LEAST) < length {
@@ -140,16 +140,16 @@ impl Replicator {
         let Some(peer) = self.links.get_mut(&link) else { return };
         match merged {
             Merged::Taken(slot) | Merged::Known(slot) => {
-                peer.receiving.handles.insert(handle, Some(generation_of(slot)));
+                peer.receiving.bind(handle, Some(generation_of(slot)));
             }
             Merged::Older(slot) => {
-                peer.receiving.handles.insert(handle, Some(generation_of(slot)));
+                peer.receiving.bind(handle, Some(generation_of(slot)));
                 if record.is_repair {
                     peer.owe(slot, true);
                 }
             }
             Merged::Expired => {
-                peer.receiving.handles.insert(handle, None);
+                peer.receiving.bind(handle, None);
             }
         }
     }
@@ -176,7 +176,7 @@ impl Replicator {
                 entry.map_or((true, false), |it| (it.stamp < stamp, stamp < it.stamp && !it.is_alive()));
             let generation = found.map(|slot| (slot, self.entries.generation(slot)));
             let Some(peer) = self.links.get_mut(&link) else { return };
-            peer.receiving.handles.insert(handle, generation);
+            peer.receiving.bind(handle, generation);
             if is_behind && self.fault != Some(Fault::NoPull) {
                 peer.receiving.pull(handle, false);
             }

@@ -8,10 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::entries::Entry;
-use super::peer::{Asking, Peer};
+use super::peer::{Asking, Peer, Receiving};
 use super::{Link, Now, Pending, Replicator};
 use crate::cluster::frame::{Asked, Handles, KEY_OVERHEAD, Message};
-use crate::cluster::message::{Content, Stamp};
+use crate::cluster::message::Content;
 
 impl Replicator {
     /// Asks about the entries from a slot on.
@@ -48,7 +48,10 @@ impl Replicator {
         let lacking: BTreeSet<_> = lacking.collect();
         if let Some(peer) = self.links.get_mut(&link) {
             // Only who does not wait for the answer asks again before it; it gets one answer to all.
-            peer.comparing.lacking.get_or_insert_default().extend(lacking);
+            let answer = peer.comparing.lacking.get_or_insert_default();
+            if answer.len() < Receiving::PULLS_MAX {
+                answer.extend(lacking);
+            }
         }
     }
 
@@ -69,8 +72,7 @@ impl Replicator {
     fn bury(&mut self, now: Now, slot: u32) {
         let Some(entry) = self.entries.get(slot) else { return };
         let (key, before) = (entry.key.clone(), entry.stamp);
-        self.write(now, slot, Some(Content::Dead), 0);
-        self.entries.supersede(slot, Stamp { time: before.time + 1, origin: self.me }, Content::Dead, now.at);
+        self.write_at(now, slot, Some(Content::Dead), before.time + 1);
         self.pending.push(Pending::Remove(key));
     }
 }

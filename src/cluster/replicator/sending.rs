@@ -186,6 +186,9 @@ impl Replicator {
             }
             mark.upto = upto;
             batch.mark(mark);
+            if mark.stream == self.mine {
+                self.told = self.told.max(upto);
+            }
             self.links.get_mut(&link)?.sending.cursors.insert(mark.stream, upto);
             if self.frame_aim() < batch.len() {
                 return Some(());

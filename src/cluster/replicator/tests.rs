@@ -113,7 +113,7 @@ fn two_members_with_one_id_are_noticed() {
     member.connected(at(4000), Link(8), MemberId("bob".into()));
     assert_eq!(member.received(at(4000), Link(8), &hello("bob", 2)), Ok(()));
     let error = member.received(at(4000), LINK, &hello("bob", 1)).unwrap_err();
-    assert_eq!(error.0, "member bob is connected in a later life");
+    assert_eq!(error.0, "member bob or this one is in a later life");
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl Replicator {
         let slot = match self.entries.find(&key) {
             Some(slot) if self.entries.get(slot).is_some_and(|entry| entry.content == content) => slot,
             Some(slot) => {
-                self.write(now, slot, Some(content), 0);
+                self.write(now, slot, content);
                 slot
             }
             None => {
@@ -38,7 +38,7 @@ impl Replicator {
         if let Some(slot) = self.entries.find(key)
             && self.entries.get(slot).is_some_and(Entry::is_alive)
         {
-            self.write(now, slot, Some(Content::Dead), 0);
+            self.write(now, slot, Content::Dead);
         }
     }
 
@@ -50,7 +50,8 @@ impl Replicator {
             (entry.last, entry.home) = (at, self.me);
         }
         if self.has(Fault::RenewalStamps) {
-            self.write(Now { at, wall: Timestamp::default() }, slot, None, 0);
+            let time = self.clock.next(Timestamp::default(), 0);
+            self.write_at(Now { at, wall: Timestamp::default() }, slot, None, time);
         }
         self.counts.renewals += 1;
         if self.has(Fault::DirtyBitForgotten) && !self.counts.renewals.is_multiple_of(4) {
@@ -76,9 +77,8 @@ impl Replicator {
         let Some(slot) = self.entries.find(key) else { return };
         let Some(entry) = self.entries.get(slot).filter(|entry| entry.is_alive()) else { return };
         if self.has(Fault::ExpiryReplicated) {
-            let stamp = entry.stamp.time;
             let now = Now { at: entry.last, wall: Timestamp::default() };
-            return self.write(now, slot, Some(Content::Dead), stamp);
+            return self.write(now, slot, Content::Dead);
         }
         self.forget(slot);
     }

@@ -5,7 +5,7 @@
 //! gone · I4 who deregistered stays gone · I5 neither a content nor a lease goes back (in `member.rs`) · I6 what is
 //! under way is bounded · I7 who restarts empty takes nothing away (I2 and I4 while members restart) · I8 no frame is
 //! refused, and nobody sends without end (in `world.rs`) · I9 what counts as had is there (I1: nothing to mend) · I10
-//! namespaces do not mix (in `member.rs`) · I11 members come back with smaller or equal incarnations and other clocks
+//! namespaces do not mix (in `member.rs`) · I11 members come back with smaller incarnations and other clocks
 //! (all of it).
 
 use std::collections::BTreeMap;
@@ -58,10 +58,17 @@ impl Checks {
         for a in 0..world.size() {
             for b in 0..a {
                 let up = world.members[a].is_some() && world.members[b].is_some();
-                let linked = world.network.between(a, b).any(|(_, it)| it.is_open == [true; 2]);
+                let open = world.network.between(a, b).filter(|(_, it)| it.is_open == [true; 2]);
+                let linked = open.map(|(_, it)| it.opened).min();
                 let troubled = world.network.is_cut(a, b, world.time) || world.network.is_slow(a, b);
-                if up && linked && !troubled {
-                    self.sound.entry((a, b)).or_insert(world.time);
+                if let (Some(opened), true, false) = (linked, up, troubled) {
+                    let since = self.sound.entry((a, b)).or_insert(world.time);
+                    if *since < opened {
+                        // It was lost and made anew since the last look.
+                        *since = world.time;
+                        self.unsound.insert((a, b), world.time);
+                        self.trouble = world.time;
+                    }
                 } else {
                     self.sound.remove(&(a, b));
                     self.unsound.insert((a, b), world.time);

@@ -11,6 +11,7 @@ pub(super) struct Connection {
     /// The members at its ends.
     pub(super) ends: [usize; 2],
     pub(super) is_open: [bool; 2],
+    pub(super) opened: u64,
     /// When something last came at each end.
     pub(super) heard: [u64; 2],
     /// What is under way to each end.
@@ -40,9 +41,9 @@ impl Network {
     pub(super) fn open(&mut self, a: usize, b: usize, time: u64) -> Link {
         self.next += 1;
         let link = Link(self.next);
+        let (ends, is_open, heard) = ([a, b], [true; 2], [time; 2]);
         let queues = Default::default();
-        self.connections
-            .insert(link, Connection { ends: [a, b], is_open: [true; 2], heard: [time; 2], queues });
+        self.connections.insert(link, Connection { ends, is_open, opened: time, heard, queues });
         link
     }
 

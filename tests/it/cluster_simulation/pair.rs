@@ -61,8 +61,13 @@ impl Pair {
                     bytes += if end == 0 { frame.len() } else { 0 };
                     let member = &mut self.members[1 - end];
                     let now = member.now(self.time);
-                    member.replicator.received(now, link, &frame).expect("no frame is refused");
+                    let received = member.replicator.received(now, link, &frame);
                     member.settle();
+                    if let Err(why) = received {
+                        assert!(why.0.contains("begins anew"), "{why}");
+                        self.cut();
+                        return bytes;
+                    }
                 }
             }
             if moved == before {
@@ -172,6 +177,27 @@ pub(super) fn away(fault: Option<Fault>) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("I4: {:?} of 7 instances are there", pair.counts()))
+    }
+}
+
+/// A member is back with an incarnation that it had before, and writes before it hears of that.
+pub(super) fn reborn(fault: Option<Fault>) -> Result<(), String> {
+    let mut pair = Pair::new(fault);
+    (0..5).for_each(|nth| pair.register(1, nth, Status::Up));
+    pair.connect();
+    pair.exchange(usize::MAX);
+    pair.cut();
+    pair.members[1] = Member::new(NAMES[1], pair.rules, pair.time, (5000, 2), 0);
+    (5..9).for_each(|nth| pair.register(1, nth, Status::Up));
+    for _ in 0..2 {
+        pair.connect();
+        pair.exchange(usize::MAX);
+    }
+    let ended = pair.members[1].replicator.is_caught_up();
+    if pair.counts() == [9; 2] && ended {
+        Ok(())
+    } else {
+        Err(format!("I11: {:?} instances are there", pair.counts()))
     }
 }
 

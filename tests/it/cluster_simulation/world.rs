@@ -98,11 +98,10 @@ impl World {
 
     fn start(&mut self, nth: usize) {
         let name = if nth < self.touched.len() - 1 { NAMES[nth] } else { NAMES[0] };
-        // Incarnations as they come, and as they must not come when a clock was set back: smaller, or the same.
+        // Incarnations as they come, and when a clock was set back.
         self.incarnations += 1;
-        let incarnation = match self.random.below(6) {
-            0 => 7,
-            1 => 500_000 - self.incarnations,
+        let incarnation = match self.random.below(4) {
+            0 => 500_000 - self.incarnations,
             _ => self.incarnations,
         };
         let offset = self.random.below(1_000_000);
