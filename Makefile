@@ -26,8 +26,6 @@ REDIS_FAULTS := redis::clocks redis::cluster redis::faults redis::leases redis::
 # What every other server has to do that the README names.
 REDIS_CHAPTERS := redis::cluster redis::faults redis::leases redis::nodes redis::sentinel redis::sharing redis::versions \
 	store_model::random_histories_look_the_same_in_redis
-# Of a cluster, what takes long.
-CLUSTER_LONG := cluster::partitions::long_
 
 # What the long tests may cost.
 FUZZ_SECONDS   ?= 60
