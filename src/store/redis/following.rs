@@ -317,7 +317,7 @@ async fn align(
     let continuity = match &position.changes {
         None => Continuity::Missed,
         Some(read) => {
-            let call = shared.scripts.standing.on([bucket.changes(), bucket.clock()]).arg(read);
+            let call = shared.scripts.standing.on(&[bucket.changes(), bucket.clock()]).arg(read);
             let (last, here, first, number): (String, u64, String, u64) =
                 shared.connection.call_by(link, &call).await?;
             match is_another(shared, bucket, number) {

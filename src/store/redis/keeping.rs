@@ -125,7 +125,7 @@ impl Reaper {
         };
         let shown = &self.minutes[bucket.position() % BUCKETS];
         let keys = [bucket.clock(), bucket.leases(), bucket.changes(), bucket.renewals()];
-        let mut call = shared.scripts.tick.timed(keys, shared.standpoint(bucket)).arg(most);
+        let mut call = shared.scripts.tick.timed(&keys, shared.standpoint(bucket)).arg(most);
         call = call.arg(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)).arg(renewed.into_bytes());
         call = call.arg(random()).arg(shown.load(Ordering::Relaxed)).arg(shared.author);
         for (namespace, count) in counted {
@@ -193,7 +193,7 @@ impl Shared {
         let call = self
             .scripts
             .forget
-            .on([bucket.changes(), bucket.namespaces(), bucket.instances(&encoded), bucket.clock()])
+            .on(&[bucket.changes(), bucket.namespaces(), bucket.instances(&encoded), bucket.clock()])
             .arg(encoded.as_str())
             .arg(at.epoch)
             .arg(at.revision)

@@ -72,7 +72,7 @@ impl Loader<'_> {
 
     /// None when changes were forgotten before they were read.
     async fn load_once(&self, bucket: Bucket) -> Result<Option<Loaded>, Failure> {
-        let call = self.scripts.standing.on([bucket.changes(), bucket.clock()]).arg("0-0");
+        let call = self.scripts.standing.on(&[bucket.changes(), bucket.clock()]).arg("0-0");
         let (position, _, _, number): (String, u64, String, u64) =
             self.connection.call_by(self.link, &call).await?;
         let mut loaded = Loaded { position, number, namespaces: self.namespaces(bucket).await? };

@@ -184,7 +184,7 @@ impl Shared {
         let Lease { bucket, namespace, id, .. } = lease;
         let encoded = Encoded::of(namespace);
         let keys = [bucket.clock(), bucket.leases(), bucket.instances(&encoded)];
-        let call = self.scripts.renew_unseen.timed(keys, self.standpoint(*bucket));
+        let call = self.scripts.renew_unseen.timed(&keys, self.standpoint(*bucket));
         let renewed = self.call(*bucket, &call.arg(encoded.as_str()).arg(&**id)).await?;
         if renewed {
             self.note_renewed(*bucket, [lease].into_iter());

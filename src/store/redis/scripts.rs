@@ -95,13 +95,13 @@ impl Script {
     }
 
     /// A call of this script on these keys.
-    pub(super) fn on<const N: usize>(&self, keys: [String; N]) -> Call<'_> {
-        self.with_room(&keys, 0, 0)
+    pub(super) fn on(&self, keys: &[String]) -> Call<'_> {
+        self.with_room(keys, 0, 0)
     }
 
     /// A call of a script that `scripts/bucket.lua` stands before, by somebody who knows this.
-    pub(super) fn timed<const N: usize>(&self, keys: [String; N], standpoint: Standpoint) -> Call<'_> {
-        self.timed_with_room(&keys, standpoint, 0, 0)
+    pub(super) fn timed(&self, keys: &[String], standpoint: Standpoint) -> Call<'_> {
+        self.timed_with_room(keys, standpoint, 0, 0)
     }
 
     /// The same with so many arguments to come, of so many bytes.

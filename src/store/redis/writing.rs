@@ -28,6 +28,9 @@ enum Put {
     Other(Vec<u8>),
 }
 
+/// Where a namespace stands, and the number of its bucket.
+type Stand = (Tag, u64);
+
 /// Times that a write is decided again because somebody was faster.
 const ATTEMPTS: usize = 16;
 /// Most changes that a bucket's stream keeps; readers that are further behind read the whole.
@@ -153,7 +156,7 @@ impl Shared {
     ) -> Result<Vec<(Instance, Tag)>, StoreError> {
         let (keys, encoded) = self.keys(namespace);
         let bucket = Bucket::of(namespace);
-        let call = self.scripts.remove.timed(keys, self.standpoint(bucket));
+        let call = self.scripts.remove.timed(&keys, self.standpoint(bucket));
         let call = call.arg(encoded.as_str()).arg(word).arg(self.most_changes()).arg(ids);
         let removed: Vec<(u64, u64, Vec<u8>)> =
             self.call(bucket, &call).await.map_err(|failure| self.unavailable(&failure))?;
@@ -197,7 +200,7 @@ impl Shared {
     }
 
     /// Where the namespace stands and the number of its bucket, or what is there instead; none when the namespace is full.
-    fn put_answer(answer: &[Value]) -> Result<Option<Either<Vec<u8>, (Tag, u64)>>, StoreError> {
+    fn put_answer(answer: &[Value]) -> Result<Option<Either<Vec<u8>, Stand>>, StoreError> {
         let read = |value: &Value| redis::from_redis_value_ref::<Vec<u8>>(value).ok();
         let number = |value: &Value| redis::from_redis_value_ref::<u64>(value).ok();
         let understood = match answer {
@@ -227,7 +230,7 @@ impl Shared {
         let capacity = capacity.map_or(-1, |capacity| i64::try_from(capacity).unwrap_or(i64::MAX));
         self.scripts
             .put
-            .timed(keys, standpoint)
+            .timed(&keys, standpoint)
             .arg(encoded.as_str())
             .arg(record.instance.id.as_str())
             .arg(expected)
@@ -249,7 +252,7 @@ impl Shared {
         let (keys, encoded) = self.keys(namespace);
         // Nothing equals what is expected, so nothing is put and the answer is what is there.
         let bucket = Bucket::of(namespace);
-        let call = self.scripts.put.timed(keys, self.standpoint(bucket)).arg(encoded.as_str()).arg(id);
+        let call = self.scripts.put.timed(&keys, self.standpoint(bucket)).arg(encoded.as_str()).arg(id);
         let call = call.arg(NO_RECORD).arg(NO_RECORD).arg(0).arg(-1).arg(0);
         let call = call.arg(cause_of(Origin::Client)).arg(1);
         let answer: Vec<Value> =
@@ -275,7 +278,7 @@ impl Shared {
         let call = self
             .scripts
             .renumber
-            .on([bucket.namespaces(), bucket.changes()])
+            .on(&[bucket.namespaces(), bucket.changes()])
             .arg(encoded.as_str())
             .arg(epoch)
             .arg(random())

@@ -45,7 +45,7 @@ impl Session {
         let with_batch = size == 10_000 && self.options.wants_figure(Figure::RedisBatch);
         // A million are registered for minutes, so only for who asks.
         let with_mirror = self.options.wants_figure(Figure::Mirror)
-            && (10_000 <= size && size <= 100_000 || self.options.names_cases());
+            && ((10_000..=100_000).contains(&size) || self.options.names_cases());
         let with_visibility = size == 10_000 && self.options.wants_figure(Figure::Visibility);
         if cases.is_empty() && !with_batch && !with_mirror && !with_visibility {
             return Ok(());

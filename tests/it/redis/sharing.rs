@@ -194,7 +194,7 @@ fn eureka_clients_see_one_registry() {
 
 #[test]
 fn a_node_that_comes_later_reads_everything() {
-    let Some(mut nodes) = nodes(1, "") else { return };
+    let Some(mut nodes) = nodes(1, "--default_ttl 5m") else { return };
     let a = nodes.client(0);
     let asked: Vec<_> = (0..2500).map(|nth| instance(&format!("s{}", nth % 7), &format!("v{nth}"))).collect();
     let mut ids = a.register_many(&asked);

@@ -19,17 +19,17 @@ fn disguised(port: u16, from: String, to: String) -> u16 {
             let ends = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
             thread::spawn(move || carry(ends.0, ends.1, None));
             let change = (from.clone(), to.clone());
-            thread::spawn(move || carry(server, client, Some(change)));
+            thread::spawn(move || carry(server, client, Some(&change)));
         }
     });
     own
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, change: Option<(String, String)>) {
+fn carry(mut from: TcpStream, mut to: TcpStream, change: Option<&(String, String)>) {
     let mut bytes = [0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         let mut text = bytes[..count].to_vec();
-        if let Some((old, new)) = &change
+        if let Some((old, new)) = change
             && let Some(at) = text.windows(old.len()).position(|window| window == old.as_bytes())
         {
             text[at..at + new.len()].copy_from_slice(new.as_bytes());
