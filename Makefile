@@ -98,7 +98,7 @@ test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests 
 	@sh tests/redis.sh left-out "$(REDIS_DIR)" versions
 
 test.cluster: ## members of a cluster as processes: killed, stopped, cut off; a rolling restart with 5 000 instances
-	A8_TEST_LONG=1 cargo test --locked --test it -- cluster::
+	A8_TEST_LONG=1 cargo test --locked --release --test it -- cluster::
 
 test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
 	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release

@@ -22,6 +22,8 @@ pub(super) struct Lane {
     pub(super) unreached_since: Instant,
     state: State,
     attempts: u32,
+    /// Dialling it has come to something; being connected otherwise is nothing yet.
+    was_tried: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,7 @@ impl Lane {
             unreached_since: now,
             state: State::Waiting { due },
             attempts: 0,
+            was_tried: false,
         }
     }
 
@@ -74,7 +77,7 @@ impl Lane {
 
     /// Whether dialling it has come to something, good or bad.
     pub(super) fn was_tried(&self) -> bool {
-        self.is_own() || self.attempts != 0
+        self.was_tried
     }
 
     pub(super) fn begin(&mut self) {
@@ -84,6 +87,7 @@ impl Lane {
     /// Nobody was reached; true when that, or the reason, is news.
     pub(super) fn missed(&mut self, missed: Missed, now: Instant, random: u64) -> bool {
         self.attempts = self.attempts.saturating_add(1);
+        self.was_tried |= missed != Missed::Unwanted;
         let again = State::Waiting { due: now + wait(self.attempts, random) };
         let (state, trouble) = match missed {
             Missed::Own => (State::Own { due: now + OWN_AGAIN }, None),
@@ -100,8 +104,7 @@ impl Lane {
     pub(super) fn reached(&mut self, id: &MemberId) {
         self.id = Some(id.clone());
         self.trouble = None;
-        // Counts as tried, and as no failure.
-        self.attempts = 1;
+        self.attempts = 0;
         // Nobody dials as long as the member is connected.
         self.state = State::Waiting { due: self.unreached_since };
     }

@@ -109,6 +109,8 @@ fn a_new_member_is_settled_when_everybody_was_tried() {
     roster.sighted(&listed(&[("a:1", Some("a:1")), ("b:1", None), ("me:1", None)]), now);
     assert_eq!(roster.due(now).len(), 3, "all are dialled at once");
     assert!(!roster.is_settled());
+    roster.missed(&place("b:1"), Missed::Unwanted, now, 0);
+    assert!(!roster.is_settled(), "its own connection is still on its way");
     assert!(roster.missed(&place("b:1"), Missed::Trouble("refused".into()), now, 0));
     assert!(!roster.missed(&place("b:1"), Missed::Trouble("refused".into()), now, 0), "it is known");
     assert!(!roster.missed(&place("me:1"), Missed::Own, now, 0));
