@@ -284,7 +284,9 @@ fn head_and_options_work_on_every_route() {
         }
         // On the same connection, which shows that no byte of a body was sent.
         let get = connection.ask(&client, &format!("GET {path}"), "");
-        assert_eq!((head.status, get.status), (200, 200), "{path}");
+        // Alone, it has no members to tell of.
+        let status = if route == Route::Cluster { 404 } else { 200 };
+        assert_eq!((head.status, get.status), (status, status), "{path}");
         for name in ["content-type", "etag", "vary"] {
             assert_eq!(head.header(name), get.header(name), "{name} of {path}");
         }

@@ -42,6 +42,9 @@ pub(super) enum Merged {
     Expired,
 }
 
+/// A renewal counts as later than a deregistration elsewhere from then on: ages are rounded, and take a while to come.
+const AFTER: Duration = Duration::from_secs(1);
+
 impl Replicator {
     /// Merges what another member knows of a key.
     pub(super) fn merge(&mut self, now: Now, heard: Heard) -> Merged {
@@ -59,7 +62,7 @@ impl Replicator {
             return Merged::Older(slot);
         }
         match &heard.content {
-            Content::Dead if was_alive && self.is_vouched_here(slot) && heard.last < last => {
+            Content::Dead if was_alive && self.is_vouched_here(slot) && heard.last.plus(AFTER) < last => {
                 // By the smallest stamp that does: what was written since on knowledge of it wins.
                 self.write_at(now, slot, None, heard.stamp.time + 1);
                 return Merged::Older(slot);
