@@ -1,7 +1,7 @@
 //! The catalog of Kubernetes: the services of its namespaces that have the names of ours.
 //!
-//! The front keeps the namespaces: which are followed is [`selection`]'s, one of them [`follower`]'s, what is read of
-//! it [`feed`]'s, what instances that makes [`world`]'s.
+//! The front keeps the namespaces: which are followed is `selection`'s, one of them `follower`'s, what is read of
+//! it `feed`'s, what instances that makes `world`'s.
 //! Never: writes to what it follows, or asks for what nobody uses.
 
 mod api_server;

@@ -142,7 +142,7 @@ impl Member {
     pub(super) fn settle(&mut self) {
         for effect in self.replicator.effects() {
             match effect {
-                Effect::Put { key, instance, renewed } => self.put(key, instance, renewed),
+                Effect::Put { key, instance, renewed } => self.put(&key, instance, renewed),
                 Effect::Remove { key } => _ = self.take_away(&key),
                 Effect::Renew { row, key, at } => {
                     let Some(held) = self.rows.get_mut(&key).filter(|held| held.row == row) else {
@@ -159,11 +159,11 @@ impl Member {
         }
     }
 
-    fn put(&mut self, key: Key, instance: Arc<Instance>, renewed: Moment) {
+    fn put(&mut self, key: &Key, instance: Arc<Instance>, renewed: Moment) {
         if instance.tags.first().map(|tag| &**tag) != Some(key.namespace.as_str()) || instance.id != key.id {
             self.broken = Some(format!("I10: {} has {instance:?} under {key:?}", self.name));
         }
-        if let Some(before) = self.rows.get(&key) {
+        if let Some(before) = self.rows.get(key) {
             if renewed < before.renewed {
                 self.broken = Some(format!("I5: {} has a lease of {key:?} go back by content", self.name));
             }
@@ -171,8 +171,8 @@ impl Member {
                 self.broken = Some(format!("I5: {} has an older content of {key:?}", self.name));
             }
         }
-        let row = self.place(&key, instance, renewed);
-        self.replicator.placed(&key, Some(row));
+        let row = self.place(key, instance, renewed);
+        self.replicator.placed(key, Some(row));
     }
 
     fn place(&mut self, key: &Key, instance: Arc<Instance>, renewed: Moment) -> Row {

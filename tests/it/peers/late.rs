@@ -95,7 +95,7 @@ fn a_list_does_not_undo_what_was_written_since_this_server_started() {
 
 /// An instance whose renewal the peer answers by `said` after it was deregistered here.
 #[track_caller]
-fn check_late_answer(said: Value) {
+fn check_late_answer(said: &Value) {
     let late = Late::new();
     let answers = late.clone();
     let peer = Upstream::start(move |asked| match asked.line.as_str() {
@@ -122,13 +122,13 @@ fn check_late_answer(said: Value) {
 
 #[test]
 fn a_peer_that_does_not_know_it_is_not_told_of_what_ended_meanwhile() {
-    check_late_answer(json!({"statusCode": 404}));
+    check_late_answer(&json!({"statusCode": 404}));
 }
 
 #[test]
 fn a_newer_copy_of_a_peer_does_not_bring_back_what_ended_meanwhile() {
     let newer = listed("a", "UP", "UNKNOWN", 1_750_000_000_043);
-    check_late_answer(json!({"statusCode": 409, "responseEntity": newer}));
+    check_late_answer(&json!({"statusCode": 409, "responseEntity": newer}));
 }
 
 #[test]
