@@ -17,7 +17,7 @@ use a8registry::store::{Answer, Store, StoreMetrics};
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use crate::support::members::{Member, connect, pump};
+use crate::support::members::{Member, carry, connect, pump};
 
 const TTL: Duration = Duration::from_millis(300);
 
@@ -101,7 +101,8 @@ fn config() -> MemoryConfig {
 }
 
 /// Threads that write to the stores, in turn, while `upkeep` is called again and again.
-fn race(stores: &[&dyn Store], upkeep: impl Fn()) {
+/// In the end `settle` brings everything to everybody.
+fn race(stores: &[&dyn Store], upkeep: impl Fn(), settle: impl Fn()) {
     let namespace = Namespace::default();
     // Enough to have the index grow while others use it.
     for nth in 0..4000 {
@@ -136,6 +137,7 @@ fn race(stores: &[&dyn Store], upkeep: impl Fn()) {
     });
     assert!(0 < kept && 0 < churned, "kept {kept}, churned {churned}");
     upkeep();
+    settle();
     for store in stores {
         let directory = store.directory(&namespace).expect("the fixed ones are there");
         assert_eq!(body(&directory, "fixed").matches("\"id\"").count(), 4000);
@@ -148,27 +150,36 @@ fn race(stores: &[&dyn Store], upkeep: impl Fn()) {
 fn what_a_client_was_told_stays_true_under_concurrent_writes_and_expiry() {
     let clock = Arc::new(Clock::default());
     let store = MemoryStore::new(config(), clock.clone(), StoreMetrics::default());
-    race(&[&store], || {
-        let moment = clock.now();
-        store.expire(&store.due(moment), moment, |_, _| {});
-        store.compact(moment);
-    });
+    race(
+        &[&store],
+        || {
+            let moment = clock.now();
+            store.expire(&store.due(moment), moment, |_, _| {});
+            store.compact(moment);
+        },
+        || (),
+    );
 }
 
 #[test]
 fn what_a_client_was_told_stays_true_when_two_members_replicate_meanwhile() {
     let pair = ["a", "b"].map(|name| Member::new(name, config()));
     connect(&pair);
-    race(&[&*pair[0].store, &*pair[1].store], || {
-        for Member { clock, memory, replication, .. } in &pair {
-            let moment = clock.now();
-            replication.flush();
-            replication.watch(moment);
-            replication.expire(&replication.due(moment), moment, &mut |_, _| {});
-            memory.compact(moment);
-        }
-        pump(&pair);
-    });
+    race(
+        &[&*pair[0].store, &*pair[1].store],
+        || {
+            for Member { clock, memory, replication, .. } in &pair {
+                let moment = clock.now();
+                replication.flush();
+                replication.watch(moment);
+                replication.expire(&replication.due(moment), moment, &mut |_, _| {});
+                memory.compact(moment);
+            }
+            // As many as a link takes in between; threads make new ones all the time.
+            carry(&pair, 4);
+        },
+        || pump(&pair),
+    );
     let [a, b] = pair.map(|member| member.memory.census(1).instances);
     // Who keeps its short lease now and then is late.
     assert!(a.abs_diff(b) <= 8, "{a} and {b}");

@@ -110,7 +110,7 @@ impl Session {
         let (begin, mut waiting, mut seen) = (Instant::now(), VecDeque::new(), Vec::new());
         while begin.elapsed() < length {
             // One in ten is looked for, so that looking costs little.
-            waiting.extend(changes.try_iter().filter(|changed: &Changed| changed.service % 10 == 0));
+            waiting.extend(changes.try_iter().filter(|changed: &Changed| changed.service.is_multiple_of(10)));
             let Some(changed) = waiting.pop_front() else {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;

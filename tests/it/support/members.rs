@@ -56,15 +56,19 @@ pub(crate) fn connect(pair: &[Member; 2]) {
 
 /// Carries frames between two members until neither has any.
 pub(crate) fn pump(pair: &[Member; 2]) {
+    while carry(pair, usize::MAX) {}
+}
+
+/// Carries at most so many frames each way; false when there were none.
+pub(crate) fn carry(pair: &[Member; 2], at_most: usize) -> bool {
     let [a, b] = pair;
-    let mut is_quiet = false;
-    while !is_quiet {
-        is_quiet = true;
-        for (from, to) in [(a, b), (b, a)] {
-            while let Some(frame) = from.replication.next_frame(Link(0)) {
-                to.replication.received(Link(0), &frame).expect("no rule is broken");
-                is_quiet = false;
-            }
+    let mut has_carried = false;
+    for (from, to) in [(a, b), (b, a)] {
+        let frames = std::iter::from_fn(|| from.replication.next_frame(Link(0)));
+        for frame in frames.take(at_most) {
+            to.replication.received(Link(0), &frame).expect("no rule is broken");
+            has_carried = true;
         }
     }
+    has_carried
 }
