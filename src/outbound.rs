@@ -25,7 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
 pub(crate) use backoff::{Backoff, jittered};
-pub use trust::Trust;
+pub use trust::{AnyCertificate, Trust};
 pub use url::{BaseUrl, NoBaseUrl, redacted};
 
 /// Calls other servers; cheap to clone, the clones share connections.

@@ -22,9 +22,9 @@ pub enum Trust {
     Anyone,
 }
 
-/// Takes any certificate whose key the server shows to have.
+/// Takes any certificate whose key the server shows to have; signatures are checked as ever.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+pub struct AnyCertificate(Arc<CryptoProvider>);
 
 /// Without any authority on this system, calls with TLS fail; the log says so.
 pub(super) fn tls(trust: Trust) -> ClientConfig {
@@ -37,7 +37,7 @@ pub(super) fn tls(trust: Trust) -> ClientConfig {
         Trust::System => builder.with_root_certificates(authorities()).with_no_client_auth(),
         Trust::Anyone => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::checked_by(provider)))
             .with_no_client_auth(),
     }
 }
@@ -56,6 +56,14 @@ fn authorities() -> RootCertStore {
 }
 
 // === impl AnyCertificate ===
+
+impl AnyCertificate {
+    /// Takes any, signatures checked by `provider`.
+    #[must_use]
+    pub fn checked_by(provider: Arc<CryptoProvider>) -> Self {
+        Self(provider)
+    }
+}
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
