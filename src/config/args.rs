@@ -10,13 +10,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::Error;
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
+use clap::{Arg, CommandFactory, FromArgMatches};
 
 use super::ConfigError;
 use super::catalogs::CatalogArgs;
 use super::cluster::ClusterArgs;
 use super::spelling::{Setting, Settings, shortened, variable};
-use super::values::{self, StoreName, Wanted, boolean, duration, positive_duration, text, whole};
+use super::values::{
+    self, BOOL, Boolean, StoreName, Wanted, boolean, duration, positive_duration, text, whole,
+};
 use crate::api::Cidr;
 use crate::auth::Mode;
 use crate::catalog::config::KubernetesServer;
@@ -93,16 +95,8 @@ pub(super) struct ListenArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) tls_client_ca: Option<PathBuf>,
     /// Redirect requests to https that came neither by TLS nor by a proxy that says `X-Forwarded-Proto: https`
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value = "false",
-        value_parser = boolean,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true
-    )]
-    pub(super) require_https: bool,
+    #[arg(long, value_name = BOOL, default_value = "false")]
+    pub(super) require_https: Boolean,
     /// Believe `X-Forwarded-*` headers only from this network; repeatable; unset: from everyone
     #[arg(long, value_name = "CIDR", value_parser = values::cidr, value_delimiter = ',')]
     pub(super) trusted_proxy: Vec<Cidr>,
@@ -151,16 +145,8 @@ pub(super) struct LeaseArgs {
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     pub(super) out_of_service_max: Duration,
     /// Keep the instances of a namespace in which too few renew, until enough do again (Netflix' self-preservation)
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value = "false",
-        value_parser = boolean,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true
-    )]
-    pub(super) self_preservation: bool,
+    #[arg(long, value_name = BOOL, default_value = "false")]
+    pub(super) self_preservation: Boolean,
 }
 
 #[derive(Debug, clap::Args)]
@@ -170,27 +156,11 @@ pub(super) struct EurekaArgs {
     #[arg(long, value_name = "BYTES", default_value = "16384", value_parser = whole(1_usize, 1_048_576))]
     pub(super) eureka_metadata_max: usize,
     /// End leases as a Netflix server does: once renewed after twice their length, listed until they are removed
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value = "false",
-        value_parser = boolean,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true
-    )]
-    pub(super) eureka_strict_expiry: bool,
+    #[arg(long, value_name = BOOL, default_value = "false")]
+    pub(super) eureka_strict_expiry: Boolean,
     /// Serve what changed lately by itself; false: every reader fetches whole lists (Netflix' disableDelta)
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value = "true",
-        value_parser = boolean,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true
-    )]
-    pub(super) eureka_delta: bool,
+    #[arg(long, value_name = BOOL, default_value = "true")]
+    pub(super) eureka_delta: Boolean,
     /// How long lists are refused after the start unless a peer had instances (Netflix' waitTimeInMsWhenSyncEmpty); 0: not
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     pub(super) eureka_empty_wait: Duration,
@@ -342,7 +312,10 @@ impl Args {
 
 /// The table as clap knows it.
 pub(super) fn table() -> clap::Command {
-    Args::command()
+    Args::command().mut_args(|arg| {
+        let is_boolean = arg.get_value_names().is_some_and(|names| names.iter().any(|name| *name == BOOL));
+        if is_boolean { arg.value_parser(boolean).num_args(0..=1).require_equals(true) } else { arg }
+    })
 }
 
 /// What `--version` prints.

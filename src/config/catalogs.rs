@@ -5,11 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ArgAction;
-
 use super::ConfigError;
 use super::spelling::{self, Settings};
-use super::values::{self, KubernetesUrl, boolean, positive_duration, text, whole};
+use super::values::{self, BOOL, Boolean, KubernetesUrl, positive_duration, text, whole};
 use crate::catalog::config::{
     CatalogsConfig, ConsulConfig, EurekaConfig, KubernetesConfig, KubernetesServer, SwarmConfig, SwarmEngine,
 };
@@ -33,16 +31,8 @@ pub(super) struct CatalogArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) k8s_ca_file: Option<PathBuf>,
     /// Take any certificate from --k8s_url
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value = "false",
-        value_parser = boolean,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true
-    )]
-    pub(super) k8s_insecure: bool,
+    #[arg(long, value_name = BOOL, default_value = "false")]
+    pub(super) k8s_insecure: Boolean,
     /// Kubernetes namespaces that are followed, of those that somebody uses: patterns in which `*` stands for
     /// anything and `!` in front leaves out; repeatable; unset: all but `kube-*`
     #[arg(long, value_name = "PATTERN", value_parser = text, value_delimiter = ',')]
@@ -51,16 +41,8 @@ pub(super) struct CatalogArgs {
     #[arg(long, value_name = "URL", value_parser = values::base_url, value_delimiter = ',')]
     pub(super) eureka_url: Vec<BaseUrl>,
     /// Take any certificate from --eureka_url
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value = "false",
-        value_parser = boolean,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true
-    )]
-    pub(super) eureka_insecure: bool,
+    #[arg(long, value_name = BOOL, default_value = "false")]
+    pub(super) eureka_insecure: Boolean,
     /// Time between two looks at --eureka_url
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
     pub(super) eureka_poll: Duration,

@@ -5,11 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ArgAction;
-
 use super::ConfigError;
 use super::spelling::Settings;
-use super::values::{self, StoreName, boolean, duration, positive_duration, whole};
+use super::values::{self, BOOL, Boolean, StoreName, duration, positive_duration, whole};
 use crate::cluster::config::{Advertised, ClusterConfig, ClusterSecret, ClusterTls, DnsName, Place, Source};
 use crate::model::{Secret, TtlLimits};
 
@@ -18,16 +16,8 @@ use crate::model::{Secret, TtlLimits};
 pub(super) struct ClusterArgs {
     /// Share all instances with the other registries of a cluster, in memory; needs one of --cluster_dir,
     /// --cluster_dns and --cluster_peers
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value = "false",
-        value_parser = boolean,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true
-    )]
-    pub(super) replication: bool,
+    #[arg(long, value_name = BOOL, default_value = "false")]
+    pub(super) replication: Boolean,
     /// Directory that all members can write to, by which they find each other; made when it is missing
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) cluster_dir: Option<PathBuf>,

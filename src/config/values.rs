@@ -27,6 +27,12 @@ pub(super) enum KubernetesUrl {
     InCluster,
 }
 
+/// What the table calls the value of a flag that is on or off; such a flag may stand alone.
+pub(super) const BOOL: &str = "BOOL";
+
+/// A flag that is on or off. By this name clap takes it for a flag with a value, which it is here.
+pub(super) type Boolean = bool;
+
 /// The word for a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoreName {
