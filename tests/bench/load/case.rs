@@ -231,8 +231,9 @@ impl Case {
     /// Connections that ask at once.
     pub(crate) const fn connections(self) -> usize {
         match self {
-            // As many as there are in a house of some size: what they send is put together on its way to Redis.
-            Self::RedisRenew => 256,
+            // So many that the registry has always something to do while others wait for Redis: a processor that falls
+            // asleep now and then costs more for each of the requests that wake it, whatever they ask for.
+            Self::RedisRenew => 1024,
             _ if self.is_large() => 4,
             _ => 32,
         }
