@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::chunk::Edit;
 use super::index::Entry;
+use super::tree::Tree;
 use super::writing::{Changed, Tally};
 use super::{Cause, Change, Directory, LeaseRules, LogLimits, Op, Slots, Snapshot, Tag};
 use crate::model::{Clock, Instance, Moment};
@@ -50,6 +51,9 @@ pub enum Tags {
     /// Its own, because catalogs of this process add what others do not have in the same order.
     Own,
 }
+
+/// Instances that are encoded before they are written.
+const TOGETHER: usize = 1000;
 
 impl Directory {
     /// An empty directory that stands where another one does, and follows it.
@@ -113,40 +117,45 @@ impl Directory {
 
     /// Takes over everything at once, each instance with the time of its last renewal. Followers of the change log are
     /// told what is different, when they stood where this directory did; else they have to read anew.
-    pub fn replace(&self, at: Tag, instances: Vec<(Arc<Instance>, Moment)>) {
+    pub fn replace(&self, at: Tag, mut instances: Vec<(Arc<Instance>, Moment)>) {
         let now = self.clock.now();
         let mut writer = self.writer.lock();
         let Some(Following { at: _, tags }) = writer.following else { return };
         writer.following = Some(Following { at, tags });
         let snapshot = self.snapshot.load_full();
         let gone = self.remove_all_but(&instances, &snapshot);
-        let (mut edits, mut changes) = self.removals(&writer, &gone, Cause::Peer);
-        for (instance, renewed) in instances {
-            let is_here = self.index.with(instance.id.as_str(), |entry| {
-                let is_same = entry.instance == instance;
-                if is_same {
-                    self.slots.lease(entry.slot, renewed, None);
+        let (edits, mut changes) = self.removals(&writer, &gone, Cause::Peer);
+        let mut tree = edited(&snapshot.tree, edits);
+        // Neighbours are written together, so that what is encoded is never much more than what is kept of it.
+        instances.sort_unstable_by(|(a, _), (b, _)| (&a.service, &a.id).cmp(&(&b.service, &b.id)));
+        for some in instances.chunks(TOGETHER) {
+            let mut edits = Vec::new();
+            for (instance, renewed) in some {
+                let is_here = self.index.with(instance.id.as_str(), |entry| {
+                    let is_same = entry.instance == *instance;
+                    if is_same {
+                        self.slots.lease(entry.slot, *renewed, None);
+                    }
+                    is_same
+                });
+                if is_here != Some(true) {
+                    let (put, change) = self.put_mirrored(instance, *renewed, Cause::Peer);
+                    edits.extend(put);
+                    changes.push(change);
                 }
-                is_same
-            });
-            if is_here != Some(true) {
-                let (put, change) = self.put_mirrored(&instance, renewed, Cause::Peer);
-                edits.extend(put);
-                changes.push(change);
             }
+            tree = edited(&tree, edits);
         }
         let count = u64::try_from(changes.len()).unwrap_or(u64::MAX);
         let at = match tags {
             Tags::Shared => at,
             Tags::Own => Tag { epoch: snapshot.epoch, revision: snapshot.revision.saturating_add(count) },
         };
-        if edits.is_empty() && self.tag() == at {
+        if changes.is_empty() && self.tag() == at {
             return;
         }
         let mut tally = Tally { counts: snapshot.counts, foreign: snapshot.foreign };
         changes.iter().for_each(|change| tally.add(change));
-        edits.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-        let tree = snapshot.tree.edited(&edits);
         if at.epoch == snapshot.epoch && writer.log.jump(at.revision, changes.len()) {
             for Changed { op, before: _, instance, slot, cause } in changes {
                 writer.log.push(Change { revision: 0, op, cause, at: now, instance, slot });
@@ -216,6 +225,11 @@ impl Directory {
         });
         gone
     }
+}
+
+fn edited(tree: &Tree, mut edits: Vec<Edit>) -> Tree {
+    edits.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    tree.edited(&edits)
 }
 
 #[cfg(test)]
