@@ -21,7 +21,7 @@ struct Piece<'a> {
 }
 
 /// Sheets are about as long as this.
-const SHEET: usize = 256 * 1024;
+const SHEET: usize = 1024 * 1024;
 
 /// Longer texts between chunks stay by themselves.
 const LEAD_MAX: usize = 1024;
