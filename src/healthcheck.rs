@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::crypto;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::outbound::AnyCertificate;
+use crate::pem;
 
 /// For everything together.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -187,9 +187,10 @@ fn with_certificate(cert: &Path, key: &Path) -> Result<ClientConfig, Unhealthy> 
         path: path.to_owned(),
         why: why.to_string(),
     };
-    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| unusable(cert, &error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+    let chain =
+        pem::read(cert).and_then(|text| pem::certificates(&text)).map_err(|error| unusable(cert, &error))?;
+    let private =
+        pem::read(key).and_then(|text| pem::private_key(&text)).map_err(|error| unusable(key, &error))?;
     client().with_client_auth_cert(chain, private).map_err(|error| unusable(cert, &error))
 }
 

@@ -26,6 +26,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`model`] | names, instances, leases, their limits and who succeeds whom; a limit or a meaning goes here |
+//! | [`pem`] | certificates and keys in files |
 //! | [`wire`] | the shapes we speak; a JSON key or an XML element goes here |
 //! | [`directory`] | slots (what a renewal touches), chunks (what a list is made of), renditions (the same for Eureka's readers), the change log, selection, self-preservation |
 //! | [`store`] | who may write what, capacity, leases that run out |
@@ -119,6 +120,7 @@ pub mod listener;
 pub mod model;
 pub mod outbound;
 pub mod peers;
+pub mod pem;
 pub mod registry;
 pub mod store;
 pub mod tasks;

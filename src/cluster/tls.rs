@@ -6,8 +6,8 @@
 //! Never: prints what a file holds, or trusts the system's authorities.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,7 @@ use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use thiserror::Error;
@@ -27,6 +26,7 @@ use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::config::ClusterTls;
+use crate::pem;
 
 /// Both roles of a member, by the files as they are.
 #[derive(Debug)]
@@ -78,8 +78,6 @@ struct AnyMember {
 
 /// A look at the files is not older than this when a connection begins.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A file above this is not what it is said to be.
-const FILE_MAX: u64 = 1024 * 1024;
 /// What the exported secret of a session is for (RFC 8446 section 7.5).
 const EXPORTER: &[u8] = b"EXPERIMENTAL a8registry member";
 
@@ -179,13 +177,8 @@ impl Roles {
             roots.add(certificate).map_err(|error| unusable("cluster_tls_ca", &files.ca, &error))?;
         }
         let chain = certificates("cluster_tls_cert", &files.cert)?;
-        let key = || -> Result<PrivateKeyDer<'static>, ClusterTlsError> {
-            let bytes = read("cluster_tls_key", &files.key)?;
-            // The library's text quotes lines of the file.
-            let reason = "holds no private key in PEM that is not encrypted";
-            PrivateKeyDer::from_pem_slice(&bytes)
-                .map_err(|_| unusable("cluster_tls_key", &files.key, &reason))
-        };
+        let key = pem::read(&files.key).and_then(|text| pem::private_key(&text));
+        let key = key.map_err(|error| unusable("cluster_tls_key", &files.key, &error))?;
         let together = |error: &dyn fmt::Display| ClusterTlsError::Together(error.to_string());
         let versions = &[&rustls::version::TLS13];
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
@@ -195,14 +188,14 @@ impl Roles {
             .with_protocol_versions(versions)
             .map_err(|error| together(&error))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), key()?)
+            .with_single_cert(chain.clone(), key.clone_key())
             .map_err(|error| together(&error))?;
         let client = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
             .map_err(|error| together(&error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyMember { roots, provider }))
-            .with_client_auth_cert(chain, key()?)
+            .with_client_auth_cert(chain, key)
             .map_err(|error| together(&error))?;
         Ok(Self { client: Arc::new(client), server: Arc::new(server) })
     }
@@ -214,24 +207,8 @@ impl fmt::Debug for Roles {
     }
 }
 
-fn read(flag: &'static str, file: &Path) -> Result<Vec<u8>, ClusterTlsError> {
-    let mut bytes = Vec::new();
-    let opened = File::open(file).and_then(|opened| opened.take(FILE_MAX + 1).read_to_end(&mut bytes));
-    opened.map_err(|error| unusable(flag, file, &error))?;
-    match u64::try_from(bytes.len()) {
-        Ok(length) if length <= FILE_MAX => Ok(bytes),
-        Ok(_) | Err(_) => Err(unusable(flag, file, &format!("is larger than {FILE_MAX} bytes"))),
-    }
-}
-
 fn certificates(flag: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, ClusterTlsError> {
-    let bytes = read(flag, file)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(unusable(flag, file, &"holds no certificate in PEM")),
-        Err(_) => Err(unusable(flag, file, &"is not valid PEM")),
-    }
+    pem::read(file).and_then(|text| pem::certificates(&text)).map_err(|error| unusable(flag, file, &error))
 }
 
 fn unusable(flag: &'static str, file: &Path, reason: &dyn fmt::Display) -> ClusterTlsError {

@@ -5,8 +5,6 @@
 //!
 //! Never: prints what a file holds, or ends the listener.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,15 +13,13 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
-use rustls::pki_types::pem::{Error as PemError, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use thiserror::Error;
 
-/// A file above this is not what it is said to be.
-const FILE_MAX: u64 = 1024 * 1024;
+use crate::pem;
 
 /// The files of TLS, all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,11 +215,11 @@ impl Stamps {
 impl Contents {
     fn read(files: &TlsConfig) -> Result<Self, TlsError> {
         Ok(Self {
-            cert: read(&files.cert).map_err(|error| unusable("tls_cert", &files.cert, &error))?,
-            key: read(&files.key).map_err(|error| unusable("tls_key", &files.key, &error))?,
+            cert: pem::read(&files.cert).map_err(|error| unusable("tls_cert", &files.cert, &error))?,
+            key: pem::read(&files.key).map_err(|error| unusable("tls_key", &files.key, &error))?,
             client_ca: match &files.client_ca {
                 None => None,
-                Some(path) => Some(read(path).map_err(|error| unusable("tls_client_ca", path, &error))?),
+                Some(path) => Some(pem::read(path).map_err(|error| unusable("tls_client_ca", path, &error))?),
             },
         })
     }
@@ -240,16 +236,6 @@ impl Contents {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= FILE_MAX) {
-        Ok(bytes)
-    } else {
-        Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {FILE_MAX} bytes")))
-    }
-}
-
 fn unusable(field: &'static str, path: &Path, reason: &dyn std::fmt::Display) -> TlsError {
     TlsError::File { field, path: path.to_owned(), reason: reason.to_string() }
 }
@@ -261,14 +247,7 @@ fn certified(
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
     let chain = certificates("tls_cert", &files.cert, &contents.cert)?;
-    let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|error| {
-        let reason = match error {
-            PemError::NoItemsFound => "holds no private key in PEM that is not encrypted",
-            // The library's text quotes lines of the file.
-            _ => "is not valid PEM",
-        };
-        unusable("tls_key", &files.key, &reason)
-    })?;
+    let key = pem::private_key(&contents.key).map_err(|error| unusable("tls_key", &files.key, &error))?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::KeyMismatch { key: files.key.clone(), cert: files.cert.clone() }
@@ -281,15 +260,9 @@ fn certified(
 fn certificates(
     field: &'static str,
     path: &Path,
-    pem: &[u8],
+    text: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| unusable(field, path, &"is not valid PEM"))?;
-    if certificates.is_empty() {
-        return Err(unusable(field, path, &"holds no certificate in PEM"));
-    }
-    Ok(certificates)
+    pem::certificates(text).map_err(|error| unusable(field, path, &error))
 }
 
 fn server_config(

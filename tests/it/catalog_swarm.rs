@@ -228,7 +228,7 @@ fn files_of_tls_that_cannot_be_used_are_refused_at_the_start() {
     let (ca, cert, key) = (path("ca.pem"), path("cert.pem"), path("key.pem"));
     for (setup, says) in [
         (flags(&path("none.pem"), &cert, &key), "--swarm_ca_file: "),
-        (flags(&ca, &path("empty.pem"), &key), "it holds no certificate in PEM"),
+        (flags(&ca, &path("empty.pem"), &key), "holds no certificate in PEM"),
         (flags(&ca, &cert, &cert), "--swarm_key: "),
     ] {
         let ended = setup.run();

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("tasks", &[]),
-    ("listener", &[]),
+    ("pem", &[]),
+    ("listener", &["pem"]),
     ("telemetry", &["model"]),
     ("auth", &["model"]),
     ("wire", &["model"]),
@@ -18,8 +19,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["model", "wire", "directory", "telemetry"]),
     ("registry", &["model", "directory", "store"]),
     ("outbound", &[]),
-    ("catalog", &["model", "wire", "directory", "store", "registry", "outbound", "telemetry"]),
-    ("cluster", &["model", "wire", "directory", "store", "telemetry"]),
+    ("catalog", &["model", "wire", "directory", "store", "registry", "outbound", "pem", "telemetry"]),
+    ("cluster", &["model", "wire", "directory", "store", "pem", "telemetry"]),
     ("peers", &["model", "wire", "directory", "registry", "outbound", "telemetry"]),
     ("api", &["model", "wire", "auth", "directory", "registry", "telemetry", "listener"]),
 ];

@@ -16,8 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,6 +27,7 @@ use tokio_rustls::TlsConnector;
 use super::lists::{Lists, Many};
 use crate::catalog::CatalogError;
 use crate::catalog::config::SwarmEngine;
+use crate::pem;
 
 /// An engine that can be asked.
 pub(super) enum Engine {
@@ -210,8 +210,8 @@ fn tls(ca_file: &Path, cert_file: &Path, key_file: &Path) -> Result<ClientConfig
         roots.add(authority).map_err(|error| unusable("--swarm_ca_file", ca_file, &error))?;
     }
     let chain = certificates("--swarm_cert", cert_file)?;
-    let key =
-        PrivateKeyDer::from_pem_file(key_file).map_err(|error| unusable("--swarm_key", key_file, &error))?;
+    let key = pem::read(key_file).and_then(|text| pem::private_key(&text));
+    let key = key.map_err(|error| unusable("--swarm_key", key_file, &error))?;
     ClientConfig::builder_with_provider(default_provider().into())
         .with_safe_default_protocol_versions()
         .map_err(|error| CatalogError(format!("TLS cannot be set up: {error}")))?
@@ -221,16 +221,11 @@ fn tls(ca_file: &Path, cert_file: &Path, key_file: &Path) -> Result<ClientConfig
 }
 
 fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, CatalogError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(unusable(flag, path, &"it holds no certificate in PEM")),
-        Err(error) => Err(unusable(flag, path, &error)),
-    }
+    pem::read(path).and_then(|text| pem::certificates(&text)).map_err(|error| unusable(flag, path, &error))
 }
 
 fn unusable(flag: &str, path: &Path, why: &dyn std::fmt::Display) -> CatalogError {
-    CatalogError(format!("{flag}: {} cannot be used: {why}", path.display()))
+    CatalogError(format!("{flag}: {}: {why}", path.display()))
 }
 
 impl std::fmt::Debug for Engine {
