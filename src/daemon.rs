@@ -6,11 +6,13 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, Detail, Observer, Ops, Route, Tenancy};
@@ -34,6 +36,9 @@ use crate::tasks::{Phase, Tasks};
 use crate::telemetry::{
     BUILD, DroppedLines, Exposition, Health, Phase as HealthPhase, ProcessMetrics, RequestMetrics,
 };
+
+/// How long connections wait for a store that has not been read. Who comes later, or asks how it stands, is answered.
+const OPENING: Duration = Duration::from_secs(2);
 
 /// What a store needs to run.
 #[derive(Debug)]
@@ -285,7 +290,7 @@ impl Daemon {
         tasks.spawn(Phase::Serve, "listener", |shutdown| async move {
             if let Some(tried) = tried {
                 // Told to stop meanwhile, it serves nobody.
-                let _ = shutdown.run_until_cancelled(tried.cancelled()).await;
+                let _ = shutdown.run_until_cancelled(timeout(OPENING, tried.cancelled())).await;
             }
             if let Some(catalogs) = catalogs {
                 Following::until_read(catalogs, shutdown.clone()).await;
@@ -305,7 +310,7 @@ impl Daemon {
             tracing::info!("stopping: requests under way have {:?} to finish", timeouts.drain);
         };
         // The listeners cut what is left at the drain deadline themselves.
-        let ended = tasks.run(stop, abort, timeouts.drain + std::time::Duration::from_secs(1)).await;
+        let ended = tasks.run(stop, abort, timeouts.drain + Duration::from_secs(1)).await;
         match &ended {
             Ok(()) => tracing::info!("stopped"),
             Err(error) => tracing::error!(%error, "stopped: {error}"),

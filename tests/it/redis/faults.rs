@@ -3,6 +3,7 @@
 //! In each: reads go on and say that they may be old, writes are refused within a bound, nobody who renews is lost from
 //! view, and the log says once that it happened and once that it is over.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use super::load::{Load, Outcome};
@@ -382,6 +383,19 @@ fn a_registry_without_redis_waits_for_it() {
     redis.restart();
     eventually("it is ready", || (client.get("/health/ready").status == 200).then_some(()));
     client.register(&instance("a", "b"));
+}
+
+#[test]
+fn who_asks_a_registry_that_cannot_read_yet_is_answered() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let flags = format!("--store redis --store_address {address} --store_timeout 10m");
+    let daemon = Daemon::start(&flags);
+    let client = daemon.client();
+    assert_eq!(client.get("/health/live").status, 200);
+    assert_eq!(client.get("/health/ready").status, 503);
+    let answer = client.get(LIST);
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
 }
 
 /// Peers that answer, or do not, make no server ready that has nothing to read from.
