@@ -94,8 +94,10 @@ impl Connection {
         let ended = {
             let mut sending = std::pin::pin!(send(&mut writer, link, greeting, &replication, &traffic, &cut));
             tokio::select! {
-                ended = receive(&mut reader, link, &replication, &traffic) => ended,
+                // What the other end allows bounds sending, nothing bounds what comes: it must not keep pings waiting.
+                biased;
                 ended = &mut sending => ended.map_or_else(Ended::Io, |()| Ended::Cut),
+                ended = receive(&mut reader, link, &replication, &traffic) => ended,
             }
         };
         // The other end sees the end in any case.
@@ -166,14 +168,13 @@ async fn send(
     traffic: &Traffic,
     cut: &CancellationToken,
 ) -> io::Result<()> {
-    let mut news = replication.news();
     if let Some(greeting) = greeting {
         writer.write_all(&greeting).await?;
         writer.flush().await?;
     }
     let mut batch = BytesMut::new();
     loop {
-        news.mark_unchanged();
+        let news = replication.news();
         let is_cut = cut.is_cancelled();
         while batch.len() < BATCH {
             let Some(frame) = replication.next_frame(link) else { break };
@@ -200,8 +201,9 @@ async fn send(
         // Large for a while is not large for ever.
         batch = BytesMut::new();
         tokio::select! {
-            _ = news.changed() => {}
+            biased;
             () = cut.cancelled() => {}
+            () = news => {}
         }
     }
 }

@@ -8,7 +8,7 @@
 mod strangers;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +56,6 @@ struct Weaving {
     opened: CancellationToken,
     begun: Instant,
     strangers: Strangers,
-    random: RandomState,
     dials: FuturesUnordered<BoxFuture<'static, (Place, Result<Met, HandshakeError>)>>,
     heard: FuturesUnordered<Abortable<BoxFuture<'static, Heard>>>,
     half_open: VecDeque<(SocketAddr, AbortHandle)>,
@@ -107,15 +107,22 @@ impl Mesh {
         picture.mark_unchanged();
         let mut following = std::pin::pin!(follow(source, pictures, leave.clone()));
         let mut has_left = false;
-        let mut news = replication.news();
-        let mut weaving = Weaving::new(introduction, replication, view, sync_timeout, opened);
+        let mut weaving = Weaving::new(introduction, replication.clone(), view, sync_timeout, opened);
         let mut listener = Some(listener);
         let mut resume = None;
         let mut look = Instant::now();
         while !shutdown.is_cancelled() {
+            let news = replication.news();
+            weaving.open_when_settled();
+            if weaving.opened.is_cancelled() || MOMENT <= weaving.begun.elapsed() {
+                answering.cancel();
+            }
             weaving.dial_due();
             let wake = weaving.view.roster.lock().wake_at().map_or(look, |at| at.min(look));
+            // Each turn lets other tasks run when it is time, so that what is always ready keeps nobody out.
+            tokio::task::consume_budget().await;
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => {}
                 () = &mut following, if !has_left => {
                     has_left = true;
@@ -127,16 +134,13 @@ impl Mesh {
                     let seen = picture.borrow_and_update().clone();
                     weaving.sighted(&seen);
                 }
-                accepted = accept(listener.as_ref(), resume) => resume = weaving.accepted(accepted),
+                () = sleep_until(wake) => {}
                 Some((place, met)) = weaving.dials.next() => weaving.dialled(&place, met),
                 Some(heard) = weaving.heard.next() => weaving.heard(heard),
                 Some((link, peer, ended)) = weaving.links.next() => weaving.ended(link, &peer, &ended),
-                Ok(()) = news.changed(), if !weaving.opened.is_cancelled() => {}
-                () = sleep_until(wake) => {}
-            }
-            weaving.open_when_settled();
-            if weaving.opened.is_cancelled() || MOMENT <= weaving.begun.elapsed() {
-                answering.cancel();
+                // Those who knock keep no member waiting; nor do members that have much to say keep out who knocks.
+                accepted = unconstrained(accept(listener.as_ref(), resume)) => resume = weaving.accepted(accepted),
+                () = news, if !weaving.opened.is_cancelled() => {}
             }
             if look <= Instant::now() {
                 look = Instant::now() + LOOK_EVERY;
@@ -193,7 +197,6 @@ impl Weaving {
             sync_timeout,
             opened,
             begun: Instant::now(),
-            random: RandomState::new(),
             dials: FuturesUnordered::new(),
             heard: FuturesUnordered::new(),
             half_open: VecDeque::new(),
@@ -226,7 +229,10 @@ impl Weaving {
             Err(error) => Missed::Trouble(error.to_string()),
         };
         let now = Instant::now();
-        let random = self.random.hash_one((place, now));
+        // As good as random, and the same whenever the same has happened.
+        let chance = BuildHasherDefault::<DefaultHasher>::default();
+        let Introduction { me, incarnation, .. } = &self.introduction;
+        let random = chance.hash_one((me, incarnation, place, now - self.begun));
         if self.view.roster.lock().missed(place, missed.clone(), now, random)
             && let Missed::Trouble(trouble) = missed
         {

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::message::MemberId;
 use super::replicator::{Link, Misbehaviour, Now, Replicator, Report, Settings};
@@ -31,8 +32,8 @@ pub struct Replication {
     clock: Arc<Clock>,
     /// Whoever writes to a directory holds this; renewals do not.
     locked: Mutex<Locked>,
-    /// Moves whenever a link may have something to send.
-    news: watch::Sender<()>,
+    /// Whoever waits for something to send waits here, and is woken in the order of waiting.
+    news: Notify,
     is_open: AtomicBool,
     applied: Applied,
 }
@@ -61,7 +62,7 @@ impl Replication {
             memory,
             clock,
             locked: Mutex::new(locked),
-            news: watch::Sender::new(()),
+            news: Notify::new(),
             is_open: AtomicBool::new(false),
             applied,
         })
@@ -87,7 +88,7 @@ impl Replication {
         self.told(|rules, now| rules.received(now, link, frame))
     }
 
-    /// The next frame to send on a link, asked for when its socket takes more; none until [`Self::news`] moves.
+    /// The next frame to send on a link, asked for when its socket takes more; none until there is [`Self::news`].
     #[must_use]
     pub fn next_frame(&self, link: Link) -> Option<Bytes> {
         let mut locked = self.locked.lock();
@@ -95,11 +96,10 @@ impl Replication {
         locked.rules.next_frame(now, link)
     }
 
-    /// Moves whenever a link may have something to send; a link that got no frame waits for it, having marked it as
-    /// seen before it asked.
-    #[must_use]
-    pub fn news(&self) -> watch::Receiver<()> {
-        self.news.subscribe()
+    /// Comes when, after this call, a link may have something to send; a link that got no frame waits for it, having
+    /// called before it asked.
+    pub fn news(&self) -> Notified<'_> {
+        self.news.notified()
     }
 
     /// Collects what was renewed here and tells the rules that time has passed; called all the time, by
@@ -160,7 +160,7 @@ impl Replication {
         let answer = tell(rules, now);
         applier.apply(rules, &self.memory, now.at);
         drop(locked);
-        self.news.send_replace(());
+        self.news.notify_waiters();
         answer
     }
 }

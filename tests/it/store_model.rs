@@ -546,12 +546,10 @@ fn replicated(
     }
     let shutdown = shutdown.clone();
     loops.push(tokio::spawn(async move {
-        let mut news = pair.clone().map(|member| member.replication.news());
         loop {
-            news.iter_mut().for_each(tokio::sync::watch::Receiver::mark_unchanged);
+            let [a, b] = pair.each_ref().map(|member| Box::pin(member.replication.news()));
             pump(&pair);
-            let [a, b] = &mut news;
-            let moved = futures_util::future::select(Box::pin(a.changed()), Box::pin(b.changed()));
+            let moved = futures_util::future::select(a, b);
             if shutdown.run_until_cancelled(moved).await.is_none() {
                 return;
             }
