@@ -15,6 +15,7 @@ mod members;
 mod mesh;
 pub mod message;
 mod metrics;
+pub mod network;
 pub mod replicated;
 pub mod replication;
 pub mod replicator;

@@ -1,27 +1,26 @@
-//! How a connection to a member comes about, from either end: TCP, perhaps TLS, the handshake.
+//! How a connection to a member comes about, from either end: the network, perhaps TLS, the handshake.
 //!
 //! Each has one deadline for all of it.
 //! Never: gives out a connection whose other end has not proved that it is a member.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::fill;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::config::Place;
 use super::handshake::{self, Answer, Greeted, HandshakeError, Hello, VERSIONS};
-use super::link::Stream;
 use super::message::MemberId;
+use super::network::{Network, Stream};
 use super::secret::Key;
 use super::tls::{self, Tls};
 
 /// What both ends of a connection begin with. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Introduction {
+pub(super) struct Introduction<N> {
+    pub(super) network: N,
     pub(super) me: MemberId,
     pub(super) incarnation: u64,
     pub(super) key: Key,
@@ -41,12 +40,11 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
 
 // === impl Introduction ===
 
-impl Introduction {
+impl<N: Network> Introduction<N> {
     /// Dials a place.
     pub(super) async fn dial(self, place: Place, limit: Duration) -> Result<Met, HandshakeError> {
         let dialled = async {
-            let stream = connect(&place).await?;
-            stream.set_nodelay(true)?;
+            let stream = self.network.connect(&place).await?;
             let hello = self.hello()?;
             let Some(tls) = &self.tls else {
                 let mut stream = stream;
@@ -62,9 +60,8 @@ impl Introduction {
     }
 
     /// Hears somebody who dialled.
-    pub(super) async fn hear(self, stream: TcpStream) -> Result<Met, HandshakeError> {
+    pub(super) async fn hear(self, stream: impl Stream) -> Result<Met, HandshakeError> {
         let heard = async {
-            stream.set_nodelay(true)?;
             let hello = self.hello()?;
             let Some(tls) = &self.tls else {
                 let mut stream = stream;
@@ -91,19 +88,6 @@ impl std::fmt::Debug for Met {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Met").field("greeted", &self.greeted).finish_non_exhaustive()
     }
-}
-
-/// The first address of a place that takes a connection.
-async fn connect(place: &Place) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = lookup_host((place.host(), place.port())).await?.collect();
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
 
 #[cfg(test)]

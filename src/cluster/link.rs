@@ -15,13 +15,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::message::MemberId;
+use super::network::Stream;
 use super::replication::Replication;
 use super::replicator::{Link, Misbehaviour};
-
-/// Anything that bytes go through.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A connection whose other end is a member.
 pub(super) struct Connection {

@@ -24,6 +24,7 @@ use super::members::dns::DnsMembers;
 use super::members::fixed::FixedMembers;
 use super::mesh::Mesh;
 use super::message::MemberId;
+use super::network::{Network, Tcp};
 use super::replication::Replication;
 use super::replicator::Settings;
 use super::roster::Roster;
@@ -37,9 +38,9 @@ use crate::telemetry::Health;
 /// A member that does not take part yet.
 #[derive(Debug)]
 #[must_use]
-pub struct Member {
-    introduction: Introduction,
-    listener: TcpListener,
+pub struct Member<N: Network = Tcp> {
+    introduction: Introduction<N>,
+    listener: N::Listener,
     source: Box<dyn Source>,
     size: usize,
     sync_timeout: Duration,
@@ -102,12 +103,28 @@ impl Member {
     /// # Errors
     /// When something that operators said cannot be done; the error names the flag.
     pub fn bind(config: ClusterConfig) -> Result<Self, ClusterError> {
-        let ClusterConfig { source, advertise, port, secret, size, sync_timeout, hold, max_ttl, tls } =
+        let (listener, place) = listen(config.advertise.as_ref(), config.port, &config.secret)?;
+        Self::reached(Tcp, (listener, place), Timestamp::of_system(), config)
+    }
+}
+
+impl<N: Network> Member<N> {
+    /// A member that others reach over a network by what it listens to, at a place that they know it by; `now` is the
+    /// time of day. The address and the port of the configuration were for who made the listener.
+    ///
+    /// # Errors
+    /// When something that operators said cannot be done; the error names the flag.
+    pub fn reached(
+        network: N,
+        (listener, place): (N::Listener, Place),
+        now: Timestamp,
+        config: ClusterConfig,
+    ) -> Result<Self, ClusterError> {
+        let ClusterConfig { source, advertise: _, port: _, secret, size, sync_timeout, hold, max_ttl, tls } =
             config;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
-        let (listener, place) = listen(advertise.as_ref(), port, &secret)?;
         let me = MemberId(place.to_string().into());
-        let now = Timestamp::of_system().as_millis();
+        let now = now.as_millis();
         let (incarnation, shared) = match &source {
             Found::Directory(directory) => {
                 make(directory)?;
@@ -135,7 +152,7 @@ impl Member {
         };
         let id = &me.0;
         tracing::info!(member = %id, source = source.kind(), "this is member {id} of a cluster that is found by {}", source.kind());
-        let introduction = Introduction { me, incarnation, key, tls };
+        let introduction = Introduction { network, me, incarnation, key, tls };
         Ok(Self { introduction, listener, source, size, sync_timeout, hold, max_ttl })
     }
 
@@ -155,7 +172,7 @@ impl Member {
     }
 
     /// What connects these rules to the others, and what is seen of it.
-    pub fn meets(self, replication: Arc<Replication>, health: Arc<Health>) -> (Mesh, Arc<View>) {
+    pub fn meets(self, replication: Arc<Replication>, health: Arc<Health>) -> (Mesh<N>, Arc<View>) {
         let Self { introduction, listener, source, size, sync_timeout, hold, max_ttl: _ } = self;
         let about = About {
             me: introduction.me.0.clone(),

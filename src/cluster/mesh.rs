@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -28,6 +27,7 @@ use super::handshake::{Answer, HandshakeError};
 use super::link::{Connection, Ended};
 use super::members::{Picture, Source};
 use super::message::MemberId;
+use super::network::{Network, Stream, Tcp};
 use super::replication::Replication;
 use super::replicator::Link;
 use super::roster::{Admission, Missed};
@@ -35,9 +35,9 @@ use super::view::View;
 
 /// A member's connections, not yet looked for.
 #[must_use]
-pub struct Mesh {
-    pub(super) introduction: Introduction,
-    pub(super) listener: TcpListener,
+pub struct Mesh<N: Network = Tcp> {
+    pub(super) introduction: Introduction<N>,
+    pub(super) listener: N::Listener,
     pub(super) source: Box<dyn Source>,
     pub(super) replication: Arc<Replication>,
     pub(super) view: Arc<View>,
@@ -48,8 +48,8 @@ pub struct Mesh {
 }
 
 /// The loop's state.
-struct Weaving {
-    introduction: Introduction,
+struct Weaving<N> {
+    introduction: Introduction<N>,
     replication: Arc<Replication>,
     view: Arc<View>,
     sync_timeout: Duration,
@@ -79,7 +79,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 // === impl Mesh ===
 
-impl Mesh {
+impl<N: Network> Mesh<N> {
     /// Cancelled when clients are to be answered: this member has caught up, or it takes longer than a moment, and they
     /// are to be told so.
     #[must_use]
@@ -121,6 +121,7 @@ impl Mesh {
             let wake = weaving.view.roster.lock().wake_at().map_or(look, |at| at.min(look));
             // Each turn lets other tasks run when it is time, so that what is always ready keeps nobody out.
             tokio::task::consume_budget().await;
+            let taking = unconstrained(accept(&weaving.introduction.network, listener.as_ref(), resume));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
@@ -139,7 +140,7 @@ impl Mesh {
                 Some(heard) = weaving.heard.next() => weaving.heard(heard),
                 Some((link, peer, ended)) = weaving.links.next() => weaving.ended(link, &peer, &ended),
                 // Those who knock keep no member waiting; nor do members that have much to say keep out who knocks.
-                accepted = unconstrained(accept(listener.as_ref(), resume)) => resume = weaving.accepted(accepted),
+                accepted = taking => resume = weaving.accepted(accepted),
                 () = news, if !weaving.opened.is_cancelled() => {}
             }
             if look <= Instant::now() {
@@ -152,7 +153,7 @@ impl Mesh {
     }
 }
 
-impl std::fmt::Debug for Mesh {
+impl<N: Network> std::fmt::Debug for Mesh<N> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mesh").field("me", &self.introduction.me).finish_non_exhaustive()
     }
@@ -166,24 +167,25 @@ async fn follow(mut source: Box<dyn Source>, pictures: watch::Sender<Picture>, l
     source.withdraw().await;
 }
 
-async fn accept(
-    listener: Option<&TcpListener>,
+async fn accept<N: Network>(
+    network: &N,
+    listener: Option<&N::Listener>,
     resume: Option<Instant>,
-) -> std::io::Result<(TcpStream, SocketAddr)> {
+) -> std::io::Result<(N::Stream, SocketAddr)> {
     if let Some(resume) = resume {
         sleep_until(resume).await;
     }
     match listener {
-        Some(listener) => listener.accept().await,
+        Some(listener) => network.accept(listener).await,
         None => std::future::pending().await,
     }
 }
 
 // === impl Weaving ===
 
-impl Weaving {
+impl<N: Network> Weaving<N> {
     fn new(
-        introduction: Introduction,
+        introduction: Introduction<N>,
         replication: Arc<Replication>,
         view: Arc<View>,
         sync_timeout: Duration,
@@ -241,7 +243,7 @@ impl Weaving {
     }
 
     /// Takes a connection in, or says until when to pause.
-    fn accepted(&mut self, accepted: std::io::Result<(TcpStream, SocketAddr)>) -> Option<Instant> {
+    fn accepted(&mut self, accepted: std::io::Result<(impl Stream, SocketAddr)>) -> Option<Instant> {
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {

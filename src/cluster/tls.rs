@@ -21,11 +21,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::config::ClusterTls;
+use super::network::Stream;
 use crate::pem;
 
 /// Both roles of a member, by the files as they are.
@@ -95,14 +95,14 @@ impl Tls {
     }
 
     /// The side that dials.
-    pub(super) async fn connect(self: &Arc<Self>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect<S: Stream>(self: &Arc<Self>, stream: S) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from("member.invalid").map_err(io::Error::other)?;
         let client = self.current().await.client;
         Ok(TlsConnector::from(client).connect(name, stream).await?.into())
     }
 
     /// The side that was dialled.
-    pub(super) async fn accept(self: &Arc<Self>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn accept<S: Stream>(self: &Arc<Self>, stream: S) -> io::Result<TlsStream<S>> {
         let server = self.current().await.server;
         Ok(TlsAcceptor::from(server).accept(stream).await?.into())
     }
@@ -152,7 +152,7 @@ impl Tls {
 }
 
 /// What only the two ends of this session know.
-pub(super) fn session(stream: &TlsStream<TcpStream>) -> io::Result<[u8; 32]> {
+pub(super) fn session<S>(stream: &TlsStream<S>) -> io::Result<[u8; 32]> {
     let exported = match stream {
         TlsStream::Client(stream) => stream.get_ref().1.export_keying_material([0; 32], EXPORTER, None),
         TlsStream::Server(stream) => stream.get_ref().1.export_keying_material([0; 32], EXPORTER, None),

@@ -39,6 +39,8 @@ pub struct Clock {
     stood_still: AtomicU64,
     /// Time of day when the clock showed 0; follows steps of the time of day.
     wall_at_zero: AtomicU64,
+    /// The time of day goes on as the clock does, whatever the system's is.
+    is_apart: bool,
 }
 
 /// How long leases may be.
@@ -185,6 +187,7 @@ impl Default for Clock {
             held_at: AtomicU64::new(u64::MAX),
             stood_still: AtomicU64::new(0),
             wall_at_zero: AtomicU64::new(0),
+            is_apart: false,
         };
         clock.follow_time_of_day();
         clock
@@ -194,6 +197,12 @@ impl Default for Clock {
 impl Clock {
     /// Longest time between two ticks that counts as time; more than any ordinary delay of a task.
     pub const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// A clock for a world of its own: the time of day is this now, and has no steps.
+    #[must_use]
+    pub fn apart(now: Timestamp) -> Self {
+        Self { wall_at_zero: AtomicU64::new(now.0), is_apart: true, ..Self::default() }
+    }
 
     /// The present.
     #[must_use]
@@ -226,6 +235,9 @@ impl Clock {
     }
 
     fn follow_time_of_day(&self) {
+        if self.is_apart {
+            return;
+        }
         let wall_at_zero = Timestamp::of_system().0.saturating_sub(self.now().0);
         // Both clocks are cut to milliseconds, so one of difference is no step. Taking it for one would
         // show the same heartbeat at two times.

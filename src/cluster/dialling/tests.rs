@@ -6,10 +6,11 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::cluster::config::ClusterTls;
+use crate::cluster::network::Tcp;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -34,13 +35,13 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }
 
-fn member(name: &str, secret: &str, tls: Option<ClusterTls>) -> Introduction {
+fn member(name: &str, secret: &str, tls: Option<ClusterTls>) -> Introduction<Tcp> {
     let tls = tls.map(|files| Arc::new(Tls::load(files).expect("the files are good")));
-    Introduction { me: MemberId(name.into()), incarnation: 1, key: Key::new(secret), tls }
+    Introduction { network: Tcp, me: MemberId(name.into()), incarnation: 1, key: Key::new(secret), tls }
 }
 
 /// What both ends have, the dialler first.
-async fn meet(dialler: Introduction, dialled: Introduction) -> [Result<Greeted, HandshakeError>; 2] {
+async fn meet(dialler: Introduction<Tcp>, dialled: Introduction<Tcp>) -> [Result<Greeted, HandshakeError>; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let place = listener.local_addr().expect("bound").to_string().parse().expect("a place");
     let hears = async {
