@@ -69,9 +69,9 @@ pub(super) enum HandshakeError {
     /// Another process has this member's name.
     #[error("another registry says that it is {0}, which is this member")]
     SameName(Box<str>),
-    /// The other end is who was wanted, and keeps the connection that it has.
-    #[error("it is connected otherwise")]
-    Unwanted,
+    /// The other end, which has not proved who it is, says that it keeps the connection that it has.
+    #[error("{} is connected otherwise", .0.0)]
+    Unwanted(MemberId),
 }
 
 /// The only version there is so far.
@@ -107,7 +107,7 @@ where
     match kind {
         PROOF if key.verifies(&said(DIALLED, &mine, &bytes, session), &proof) => Ok(greeted),
         PROOF | NO_SECRET => Err(HandshakeError::Secret(theirs.id.0)),
-        UNWANTED => Err(HandshakeError::Unwanted),
+        UNWANTED => Err(HandshakeError::Unwanted(greeted.peer)),
         _ => Err(HandshakeError::Stranger),
     }
 }

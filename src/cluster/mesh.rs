@@ -227,7 +227,7 @@ impl<N: Network> Weaving<N> {
                 return;
             }
             Err(HandshakeError::Oneself) => Missed::Own,
-            Err(HandshakeError::Unwanted) => Missed::Unwanted,
+            Err(HandshakeError::Unwanted(peer)) => Missed::Unwanted(peer),
             Err(error) => Missed::Trouble(error.to_string()),
         };
         let now = Instant::now();

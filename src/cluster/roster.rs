@@ -76,8 +76,8 @@ pub(super) enum Admission {
 pub(super) enum Missed {
     /// This very process is there.
     Own,
-    /// There is a connection already.
-    Unwanted,
+    /// Who says to be that member has a connection already.
+    Unwanted(MemberId),
     /// Nobody was reached.
     Trouble(String),
 }
@@ -161,7 +161,14 @@ impl Roster {
 
     /// Dialling a place came to nothing; true when that is news.
     pub(super) fn missed(&mut self, place: &Place, missed: Missed, now: Instant, random: u64) -> bool {
-        self.lanes.get_mut(place).is_some_and(|lane| lane.missed(missed, now, random))
+        let Some(lane) = self.lanes.get_mut(place) else { return false };
+        if let Missed::Unwanted(peer) = &missed
+            && self.members.get(peer).is_some_and(|member| member.linked.is_some())
+        {
+            // It has not proved who it is; so much is known that nobody needs to be dialled as long as that one is there.
+            lane.id = Some(peer.clone());
+        }
+        lane.missed(missed, now, random)
     }
 
     /// Somebody proved to be a member: over a place that was dialled, or by dialling this member.

@@ -132,7 +132,7 @@ async fn a_dialler_is_told_that_it_is_not_wanted() {
         far.write_all(&Answer::unwanted()).await.unwrap();
     };
     let (dialler, ()) = tokio::join!(dial(&mut near, &a, &key, b""), accepts);
-    assert!(matches!(dialler, Err(HandshakeError::Unwanted)));
+    assert!(matches!(dialler, Err(HandshakeError::Unwanted(_))));
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ impl Strangers {
             HandshakeError::SameName(_) => (TurnedAway::SameName, &mut self.unfit),
             HandshakeError::TimedOut => (TurnedAway::Slow, &mut self.unknown),
             HandshakeError::Io(_) => (TurnedAway::Broken, &mut self.unknown),
-            HandshakeError::Stranger | HandshakeError::Oneself | HandshakeError::Unwanted => {
+            HandshakeError::Stranger | HandshakeError::Oneself | HandshakeError::Unwanted(_) => {
                 (TurnedAway::Stranger, &mut self.unknown)
             }
         };

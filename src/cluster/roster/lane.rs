@@ -87,11 +87,11 @@ impl Lane {
     /// Nobody was reached; true when that, or the reason, is news.
     pub(super) fn missed(&mut self, missed: Missed, now: Instant, random: u64) -> bool {
         self.attempts = self.attempts.saturating_add(1);
-        self.was_tried |= missed != Missed::Unwanted;
+        self.was_tried |= !matches!(missed, Missed::Unwanted(_));
         let again = State::Waiting { due: now + wait(self.attempts, random) };
         let (state, trouble) = match missed {
             Missed::Own => (State::Own { due: now + OWN_AGAIN }, None),
-            Missed::Unwanted => (again, None),
+            Missed::Unwanted(_) => (again, None),
             Missed::Trouble(trouble) => (again, Some(trouble)),
         };
         let is_news = trouble.is_some() && trouble != self.trouble;

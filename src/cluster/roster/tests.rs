@@ -109,7 +109,7 @@ fn a_new_member_is_settled_when_everybody_was_tried() {
     roster.sighted(&listed(&[("a:1", Some("a:1")), ("b:1", None), ("me:1", None)]), now);
     assert_eq!(roster.due(now).len(), 3, "all are dialled at once");
     assert!(!roster.is_settled());
-    roster.missed(&place("b:1"), Missed::Unwanted, now, 0);
+    roster.missed(&place("b:1"), Missed::Unwanted(id("b:1")), now, 0);
     assert!(!roster.is_settled(), "its own connection is still on its way");
     assert!(roster.missed(&place("b:1"), Missed::Trouble("refused".into()), now, 0));
     assert!(!roster.missed(&place("b:1"), Missed::Trouble("refused".into()), now, 0), "it is known");
@@ -120,6 +120,29 @@ fn a_new_member_is_settled_when_everybody_was_tried() {
     let shown = roster.shown();
     assert_eq!(shown.len(), 2, "this member itself is not shown: {shown:?}");
     assert!(shown.iter().any(|it| it.trouble.as_deref() == Some("refused") && it.linked.is_none()));
+}
+
+#[test]
+fn a_place_whose_member_dialled_this_one_is_left_alone_until_that_is_lost() {
+    let (mut roster, now) = (roster("b:1"), Instant::now());
+    roster.sighted(&listed(&[("a:1", None)]), now);
+    assert_eq!(roster.due(now), [place("a:1")]);
+    let (linked, _) = wanted(roster.admit(&greeted("a:1", 1), None, now));
+    assert!(!roster.missed(&place("a:1"), Missed::Unwanted(id("a:1")), now, 0));
+    assert!(roster.is_settled() && roster.wake_at().is_none());
+    let [shown] = &roster.shown()[..] else { panic!("one member: {:?}", roster.shown()) };
+    assert_eq!((&shown.id, &shown.places[..]), (&Some(id("a:1")), &[place("a:1")][..]));
+    assert!(roster.lost(&id("a:1"), linked.link, false, now));
+    assert_eq!(roster.due(later(now, 1500)), [place("a:1")]);
+}
+
+#[test]
+fn a_place_is_dialled_again_when_it_names_somebody_who_is_not_connected() {
+    let (mut roster, now) = (roster("b:1"), Instant::now());
+    roster.sighted(&listed(&[("a:1", None)]), now);
+    assert_eq!(roster.due(now), [place("a:1")]);
+    roster.missed(&place("a:1"), Missed::Unwanted(id("c:1")), now, 0);
+    assert_eq!(roster.due(later(now, 100)), [place("a:1")]);
 }
 
 #[test]
