@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::task::unconstrained;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::strangers::Strangers;
@@ -74,6 +75,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const DIAL_MAX: Duration = Duration::from_secs(5);
 /// How long clients wait for a member that has just started, rather than being told to come again.
 const MOMENT: Duration = Duration::from_secs(1);
+/// How long a connection stays that is not to be used, while the other end may still use it: it has not heard yet that
+/// another one is wanted, and would take this member for lost.
+const GRACE: Duration = Duration::from_secs(1);
 /// For what waits to go when this member ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -285,22 +289,29 @@ impl<N: Network> Weaving<N> {
         let (linked, instead_of) = match admission {
             Admission::Wanted { linked, instead_of } => (linked, instead_of),
             Admission::Unwanted => {
-                if answer.is_some() {
-                    let refusal = async move {
-                        use tokio::io::AsyncWriteExt;
-                        // It is only a courtesy.
-                        let _ = timeout(LOOK_EVERY, stream.write_all(&Answer::unwanted())).await;
-                        (Link(0), peer, Ended::Cut)
-                    };
-                    self.links.push(Box::pin(refusal));
-                }
+                self.links.push(Box::pin(async move {
+                    match answer {
+                        Some(_) => {
+                            // It is only a courtesy.
+                            let _ = timeout(LOOK_EVERY, stream.write_all(&Answer::unwanted())).await;
+                        }
+                        None => sleep(GRACE).await,
+                    }
+                    (Link(0), peer, Ended::Cut)
+                }));
                 return;
             }
         };
         let is_news = instead_of.is_none();
         if let Some(before) = instead_of {
             self.replication.disconnected(before.link);
-            before.cut.cancel();
+            let grace = if answer.is_some() { GRACE } else { Duration::ZERO };
+            let (link, cut, peer) = (before.link, before.cut, peer.clone());
+            self.links.push(Box::pin(async move {
+                sleep(grace).await;
+                cut.cancel();
+                (link, peer, Ended::Cut)
+            }));
         }
         self.replication.connected(linked.link, peer.clone());
         let connection = Connection {
