@@ -37,6 +37,8 @@ PEER_MINUTES   ?= 5
 CLUSTER_PORTS  ?= 8081 8082 8083
 # Worlds of replicating members, each decided by its number.
 SIM_SEEDS      ?= 50000
+# And of members with their connections, over a simulated network.
+TURMOIL_SEEDS  ?= 2000
 
 DOCKER       ?= docker
 DOCKER_FLAGS ?=
@@ -103,8 +105,9 @@ test.cluster: ## members of a cluster as processes: killed, stopped, cut off; a 
 test.properties: ## random histories against a naive model, PROPTEST_CASES of each, and FOLD_CASES of Eureka's deltas
 	PROPTEST_CASES=$(PROPTEST_CASES) FOLD_CASES=$(FOLD_CASES) cargo test --locked --release
 
-test.simulation: ## SIM_SEEDS worlds of members that replicate over a failing network
-	SIM_SEEDS=$(SIM_SEEDS) cargo test --locked --release --test it -- cluster_simulation:: --nocapture
+test.simulation: ## SIM_SEEDS worlds of members that replicate over a failing network, TURMOIL_SEEDS with their connections
+	SIM_SEEDS=$(SIM_SEEDS) TURMOIL_SEEDS=$(TURMOIL_SEEDS) cargo test --locked --release --test it -- \
+		cluster_simulation:: cluster_turmoil:: --nocapture
 
 test.fuzz: ## hostile bodies, queries and tokens for FUZZ_SECONDS
 	sh tests/fuzz.sh "$(FUZZ_SECONDS)"

@@ -1,7 +1,7 @@
 //! Registries that replicate in memory: every member takes every call, and a living instance is lost by none.
 //!
 //! [`replicator`] decides (pure: no socket, no clock, no randomness of its own); [`replication`] connects it to the
-//! store, [`Mesh`] to the other members.
+//! store, [`Mesh`] to the other members, over any kind of [`network`].
 //! Never: has a client wait for a member.
 
 pub mod config;

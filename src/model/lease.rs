@@ -294,6 +294,14 @@ mod tests {
         assert_eq!(clock.now(), Moment(12_000));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_apart_knows_no_other_time_of_day() {
+        let clock = Clock::apart(Timestamp(5000));
+        tokio::time::advance(Duration::from_millis(900)).await;
+        assert_eq!(clock.tick(), Duration::ZERO);
+        assert_eq!(clock.time_of_day(clock.now()), Timestamp(5900));
+    }
+
     #[test]
     fn leases_are_granted_within_limits() {
         let s = Duration::from_secs;

@@ -9,7 +9,6 @@ mod clients;
 mod member;
 mod network;
 mod pair;
-mod random;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -11,6 +11,7 @@ mod catalog_swarm;
 mod catalogs;
 mod cluster;
 mod cluster_simulation;
+mod cluster_turmoil;
 mod dashboard;
 mod eureka;
 mod eureka_fold;

@@ -9,6 +9,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod line;
 pub(crate) mod members;
 pub(crate) mod peer;
+pub(crate) mod random;
 pub(crate) mod redis;
 pub(crate) mod stores;
 pub(crate) mod tls;

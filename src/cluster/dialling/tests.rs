@@ -41,7 +41,10 @@ fn member(name: &str, secret: &str, tls: Option<ClusterTls>) -> Introduction<Tcp
 }
 
 /// What both ends have, the dialler first.
-async fn meet(dialler: Introduction<Tcp>, dialled: Introduction<Tcp>) -> [Result<Greeted, HandshakeError>; 2] {
+async fn meet(
+    dialler: Introduction<Tcp>,
+    dialled: Introduction<Tcp>,
+) -> [Result<Greeted, HandshakeError>; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let place = listener.local_addr().expect("bound").to_string().parse().expect("a place");
     let hears = async {

@@ -7,7 +7,7 @@ use a8registry::model::Status;
 use super::clients::{Client, RENEWS, State};
 use super::member::{Member, Rules};
 use super::network::Network;
-use super::random::Random;
+use crate::support::random::Random;
 
 /// All there is.
 #[derive(Debug)]
