@@ -56,15 +56,14 @@ struct Link {
 impl Session {
     /// Everything about clusters at one size.
     pub(crate) async fn in_cluster(&self, size: usize, report: &mut Report) -> anyhow::Result<()> {
-        let cases: Vec<Case> =
-            self.options.cases().into_iter().filter(|case| case.kind() == Kind::Cluster).collect();
+        let wanted = |case: &Case| case.is_for(size) && case.kind() == Kind::Cluster;
+        let cases: Vec<Case> = self.options.cases().into_iter().filter(wanted).collect();
         let is_usual = (10_000..=100_000).contains(&size);
         let wants = |figure| {
             self.options.wants_figure(figure) && (is_usual || CHANGES <= size && self.options.names_sizes())
         };
         let (with_link, with_join) = (wants(Figure::ClusterLink), wants(Figure::ClusterJoin));
-        let with_heal = wants(Figure::ClusterHeal) && !(self.options.quick && !self.options.names_cases());
-        let cases: Vec<Case> = cases.into_iter().filter(|case| case.is_for(size)).collect();
+        let with_heal = wants(Figure::ClusterHeal) && (!self.options.quick || self.options.names_cases());
         if cases.is_empty() && !with_link && !with_join && !with_heal {
             return Ok(());
         }
