@@ -147,6 +147,10 @@ impl Replicator {
                 if is_repair {
                     peer.owe(slot, true);
                 }
+                if json.is_some() {
+                    // What was written earlier may have been renewed later.
+                    self.on_renewal(now, link, slot, home, age);
+                }
             }
             Merged::Expired => {
                 peer.receiving.bind(handle, None);
