@@ -47,7 +47,7 @@ struct Pair<'a> {
 struct Link {
     bytes: f64,
     renewals: f64,
-    /// CPU of the member that was told, and of the one that heard of it, in cores.
+    /// CPU of who was told, and of the second member, for each renewal that was sent, in seconds.
     cpu: [f64; 2],
 }
 
@@ -197,19 +197,20 @@ impl<'a> Pair<'a> {
             let Link { bytes: came, renewals, cpu: [told, heard] } =
                 self.renewals(&self.first, second).await?;
             self.session.note(&format!(
-                "{came:.0} bytes for {renewals:.0} renewals; CPU {:.1} % of a core, {:.1} % without replication, {:.1} % at \
+                "{came:.0} bytes for {renewals:.0} renewals; CPU {:.2} us each, {:.2} us without replication, {:.2} us at \
                  the other member",
-                told * 100.0,
-                without * 100.0,
-                heard * 100.0
+                told * 1e6,
+                without * 1e6,
+                heard * 1e6
             ));
             bytes.push(came / renewals);
-            telling.push((told - without) * 100.0);
-            hearing.push(heard * 100.0);
+            // Of a core, as if they had come at that rate on a busy machine, too.
+            telling.push((told - without) * RATE as f64 * 1e5);
+            hearing.push(heard * RATE as f64 * 1e5);
         }
         let size = self.population.size();
         report.figures.push(Measured::cluster_bytes(size, median(bytes)));
-        let note = format!("{RATE} 000 renewals a second");
+        let note = format!("at {RATE} 000 renewals a second");
         report.figures.push(Measured::cluster_cpu("telling", size, median(telling), &note));
         report.figures.push(Measured::cluster_cpu("hearing", size, median(hearing), &note));
         Ok(())
@@ -222,16 +223,15 @@ impl<'a> Pair<'a> {
         let workload = Workload::new(Side::Registry, Case::Batch, told.address(), self.population.clone());
         let length = Duration::from_secs_f64((10.0 * self.session.options.secs()).max(2.0));
         renew(&mut connection, &workload, length / 4).await?;
-        let (counts, cpu, begin) =
-            (Heard::by(&mut other).await?, [told.cpu()?, second.cpu()?], Instant::now());
-        renew(&mut connection, &workload, length).await?;
-        let (seconds, after) = (begin.elapsed().as_secs_f64(), [told.cpu()?, second.cpu()?]);
+        let (counts, cpu) = (Heard::by(&mut other).await?, [told.cpu()?, second.cpu()?]);
+        let sent = renew(&mut connection, &workload, length).await?;
+        let after = [told.cpu()?, second.cpu()?];
         let since = Heard::by(&mut other).await?;
-        let share = |at: usize| after[at].saturating_sub(cpu[at]).as_secs_f64() / seconds;
+        let each = |at: usize| after[at].saturating_sub(cpu[at]).as_secs_f64() / sent as f64;
         Ok(Link {
             bytes: since.bytes - counts.bytes,
             renewals: since.renewals - counts.renewals,
-            cpu: [share(0), share(1)],
+            cpu: [each(0), each(1)],
         })
     }
 
@@ -240,8 +240,9 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Sends renewals at [`RATE`].
-async fn renew(connection: &mut Connection, workload: &Workload, length: Duration) -> anyhow::Result<()> {
+/// Sends renewals at [`RATE`]; answers with how many.
+async fn renew(connection: &mut Connection, workload: &Workload, length: Duration) -> anyhow::Result<usize> {
+    let mut sent = 0;
     let begin = Instant::now();
     let mut every = tokio::time::interval(Duration::from_secs(1) / u32::try_from(RATE)?);
     let mut request = Vec::new();
@@ -250,8 +251,9 @@ async fn renew(connection: &mut Connection, workload: &Workload, length: Duratio
         workload.write(Step::RenewMany, &mut request);
         let answer = connection.exchange(&request, None).await?;
         workload.judge(Step::RenewMany, &answer)?;
+        sent += Case::BATCH;
     }
-    Ok(())
+    Ok(sent)
 }
 
 /// Waits until two members have the same.
