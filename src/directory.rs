@@ -7,6 +7,7 @@
 mod applications;
 mod changes;
 mod chunk;
+mod deferring;
 mod delta;
 mod gzip;
 mod history;
@@ -35,6 +36,7 @@ use crate::model::{CatalogName, Clock, Instance, InstanceId, Status, Timestamp};
 use crate::wire::encoded::{Encoded, quoted};
 use changes::ChangeLog;
 use chunk::Chunk;
+use deferring::Unshown;
 use delta::DeltaCache;
 use history::Events;
 use index::{Entry, Index};
@@ -46,6 +48,7 @@ use tree::Tree;
 
 pub use applications::{Applications, Pages, Wanted};
 pub use changes::{Cause, Change, Delta, LogLimits, Op, Revision, Tag};
+pub use deferring::Show;
 pub use gzip::gzip;
 pub use history::History;
 pub use listing::{Encoding, Frames, Listing};
@@ -102,6 +105,8 @@ struct Writer {
     layers: Option<Box<Layers>>,
     /// Where it stands when it follows another directory.
     following: Option<Following>,
+    /// What is in the index and not in the snapshot yet.
+    unshown: Vec<Unshown>,
     /// Dropped by its store; nothing may be written any more.
     is_closed: bool,
 }
@@ -149,6 +154,7 @@ impl Directory {
                 events: Events::default(),
                 layers: None,
                 following: None,
+                unshown: Vec::new(),
                 is_closed: false,
             }),
             rules,

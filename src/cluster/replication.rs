@@ -19,9 +19,10 @@ use tokio::sync::futures::Notified;
 
 use super::message::MemberId;
 use super::replicator::{Link, Misbehaviour, Now, Replicator, Report, Settings};
+use crate::directory::Show;
 use crate::model::{Clock, Moment};
 use crate::store::memory::MemoryStore;
-use effects::Applier;
+use effects::{Applier, Place};
 use holds::Holds;
 use metrics::Applied;
 
@@ -131,6 +132,9 @@ impl Replication {
     /// Lets readers in: it has caught up, or has waited for that long enough. Until then reads are refused, and
     /// renewals, changes and deregistrations of what is not known here are too: another member may know it.
     pub fn open(&self) {
+        // Under the lock nothing comes that would be shown later.
+        let _locked = self.locked.lock();
+        self.memory.show();
         self.is_open.store(true, Ordering::Release);
     }
 
@@ -143,9 +147,13 @@ impl Replication {
     /// How it stands, for `/cluster`, health and metrics.
     #[must_use]
     pub fn report(&self) -> Report {
-        let locked = self.locked.lock();
-        let now = self.clock.now();
-        Report { held: locked.holds.count(now), ..locked.rules.report(now) }
+        self.locked.lock().rules.report(self.clock.now())
+    }
+
+    /// Number of instances that are kept although their lease ran out, because their member cannot be reached.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.locked.lock().holds.count(self.clock.now())
     }
 
     /// Has a client's write done and told under one lock.
@@ -158,7 +166,9 @@ impl Replication {
         let Locked { rules, applier, .. } = &mut *locked;
         let now = present(&self.clock);
         let answer = tell(rules, now);
-        applier.apply(rules, &self.memory, now.at);
+        // Before readers are let in nobody looks.
+        let show = if self.is_open() { Show::AtOnce } else { Show::Later };
+        applier.apply(rules, Place { memory: &self.memory, show, now: now.at });
         drop(locked);
         self.news.notify_waiters();
         answer

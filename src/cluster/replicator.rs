@@ -174,8 +174,6 @@ pub struct Report {
     pub alive: usize,
     /// Deregistrations that are remembered.
     pub dead: usize,
-    /// Instances that are kept although their lease ran out.
-    pub held: usize,
     /// A sum over all that is registered; equal on members that agree.
     pub digest: u64,
     /// Differences that digests found and that were mended, since the start.
@@ -419,7 +417,6 @@ impl Replicator {
         Report {
             alive: self.entries.alive(),
             dead: self.entries.dead(),
-            held: self.held(now),
             digest: self.entries.digest(),
             repairs: self.counts.repairs,
             stamps_ahead: self.clock.ahead(),

@@ -138,10 +138,13 @@ impl Panel for View {
             "source": { "kind": source, "trouble": *self.trouble.lock() },
             "instances": report.alive,
             "tombstones": report.dead,
-            "held": report.held,
+            "held": self.replication.held(),
             "digest": format!("{:016x}", report.digest),
             "repairs": report.repairs,
             "stamps_ahead": report.stamps_ahead,
+            "unreadable_records": report.unreadable,
+            "untold_instances": report.too_large,
+            "has_twin": report.has_twin,
             "members": members,
         })
     }

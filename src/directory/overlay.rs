@@ -60,7 +60,7 @@ impl Directory {
     pub fn overlay(&self, overlay: Overlay) -> Result<(), Refusal> {
         let Overlay { catalog, puts, gone } = overlay;
         let now = self.clock.now();
-        let mut writer = self.writer.lock();
+        let mut writer = self.writing();
         if writer.is_closed {
             return Err(Refusal::Closed);
         }

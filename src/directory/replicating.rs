@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::chunk::Edit;
+use super::deferring::{Show, Unshown};
 use super::index::Entry;
 use super::writing::Changed;
 use super::{Cause, Directory, Op, Refusal};
@@ -23,17 +24,23 @@ pub struct Replica {
 
 impl Directory {
     /// Has each of these registered as it is, its lease as of when it was renewed or, when that is later, as of when
-    /// it was renewed here; all of them at once for readers. No two have one id; what a catalog has under one of them
-    /// is hidden. Answers with the rows of their leases.
+    /// it was renewed here; `show` says when readers see them, all of them at once. Two with one id are the same; what a
+    /// catalog has under one of them is hidden. Answers with the rows of their leases.
     ///
     /// # Errors
     /// When the directory was closed.
-    pub fn put_replicas(&self, replicas: &[Replica]) -> Result<Vec<u32>, Refusal> {
-        let encoded: Vec<_> = replicas.iter().map(|replica| self.encoded_when_new(replica)).collect();
+    pub fn put_replicas(&self, replicas: &[Replica], show: Show) -> Result<Vec<u32>, Refusal> {
+        let encoded: Vec<_> = match show {
+            Show::AtOnce => replicas.iter().map(|replica| self.encoded_when_new(replica)).collect(),
+            Show::Later => vec![None; replicas.len()],
+        };
         let now = self.clock.now();
         let mut writer = self.writer.lock();
         if writer.is_closed {
             return Err(Refusal::Closed);
+        }
+        if show == Show::AtOnce {
+            self.show_all(&mut writer);
         }
         let (mut rows, mut edits, mut changes) = (Vec::with_capacity(replicas.len()), vec![], vec![]);
         for (replica, encoded) in replicas.iter().zip(encoded) {
@@ -56,6 +63,13 @@ impl Directory {
                 self.slots.lease(slot, known.max(*renewed), lease);
             });
             rows.push(slot.row());
+            if show == Show::Later && own.is_none() {
+                let before = before.map(|before| before.instance);
+                writer.unshown.push(Unshown { slot, instance: instance.clone(), before });
+                continue;
+            }
+            // What is replaced is shown before.
+            self.show_all(&mut writer);
             let encoded = encoded.unwrap_or_else(|| self.encoded(replica));
             edits.push(Edit::Put(slot, encoded, instance.clone()));
             if let Some(before) = &before
@@ -75,13 +89,14 @@ impl Directory {
         if !edits.is_empty() {
             self.publish(&mut writer, edits, now, changes);
         }
+        self.show_when_enough(&mut writer);
         Ok(rows)
     }
 
     /// Removes an instance that was deregistered elsewhere, whether or not its lease goes on here.
     pub fn remove_replica(&self, id: &str) -> Option<Arc<Instance>> {
         let now = self.clock.now();
-        let mut writer = self.writer.lock();
+        let mut writer = self.writing();
         let gone = self.index.remove(id, Entry::is_own)?;
         let instance = gone.instance.clone();
         self.publish_removals(&mut writer, vec![gone], now, Cause::Peer);
@@ -162,12 +177,15 @@ mod tests {
         let (slots, directory) = directory();
         let a = Instance { overridden: Some(Status::Down), ..instance("a", Status::Up) };
         let b = instance("b", Status::OutOfService);
-        let rows = directory.put_replicas(&[replica(&a, 0), replica(&b, 0)]).unwrap();
+        let rows = directory.put_replicas(&[replica(&a, 0), replica(&b, 0)], Show::AtOnce).unwrap();
         assert_eq!(directory.get(a.id.as_str()).as_deref(), Some(&a));
         assert_eq!(directory.row_of(b.id.as_str()), Some(rows[1]));
         assert!(slots.lease_of(rows[1]).is_none(), "an OUT_OF_SERVICE one does not run out");
         let revision = directory.tag().revision;
-        assert_eq!(directory.put_replicas(&[replica(&b, 5), replica(&a, 5)]).unwrap(), [rows[1], rows[0]]);
+        assert_eq!(
+            directory.put_replicas(&[replica(&b, 5), replica(&a, 5)], Show::AtOnce).unwrap(),
+            [rows[1], rows[0]]
+        );
         assert_eq!((directory.tag().revision, directory.len()), (revision, 2));
         assert_eq!(slots.lease_of(rows[0]), Some((Moment::from_millis(5), Moment::from_millis(30_100))));
         assert!(changes(&directory).iter().all(|change| change.cause == Cause::Peer));
@@ -184,7 +202,7 @@ mod tests {
         let begun = Moment::from_millis(20_000);
         assert!(directory.renew(here.id.as_str(), begun));
         let down = Instance { status: Status::Down, ..a };
-        assert_eq!(directory.put_replicas(&[replica(&down, 3)]).unwrap(), [row]);
+        assert_eq!(directory.put_replicas(&[replica(&down, 3)], Show::AtOnce).unwrap(), [row]);
         assert_eq!(directory.get(down.id.as_str()).as_deref(), Some(&down));
         assert_eq!(slots.lease_of(row).map(|(renewed, _)| renewed), Some(begun));
         assert_eq!(directory.counts()[Status::Down.position()], 1);
@@ -195,7 +213,7 @@ mod tests {
     fn a_renewal_is_for_the_instance_and_the_row_that_it_names() {
         let (slots, directory) = directory();
         let a = instance("a", Status::Up);
-        let row = directory.put_replicas(&[replica(&a, 0)]).unwrap()[0];
+        let row = directory.put_replicas(&[replica(&a, 0)], Show::AtOnce).unwrap()[0];
         let at = Moment::from_millis(9000);
         assert!(!directory.renew_replica(a.id.as_str(), row + 1, at));
         assert!(!directory.renew_replica("other", row, at));
@@ -210,13 +228,13 @@ mod tests {
     fn who_was_deregistered_elsewhere_is_gone_also_when_the_lease_ran_out() {
         let (_, directory) = directory();
         let a = instance("a", Status::Up);
-        directory.put_replicas(&[replica(&a, 0)]).unwrap();
+        directory.put_replicas(&[replica(&a, 0)], Show::AtOnce).unwrap();
         assert_eq!(directory.remove_replica(a.id.as_str()).as_deref(), Some(&a));
         assert_eq!(directory.remove_replica(a.id.as_str()), None);
         assert_eq!((directory.len(), changes(&directory).len()), (0, 2));
         assert!(matches!(&changes(&directory)[1], Change { op: Op::Remove, cause: Cause::Peer, .. }));
         assert!(directory.close_when_empty(Moment::from_millis(u64::MAX)));
-        assert_eq!(directory.put_replicas(&[replica(&a, 0)]), Err(Refusal::Closed));
+        assert_eq!(directory.put_replicas(&[replica(&a, 0)], Show::AtOnce), Err(Refusal::Closed));
     }
 
     #[test]
@@ -230,7 +248,7 @@ mod tests {
         assert_eq!(directory.row_of(a.id.as_str()), None);
         assert_eq!(directory.remove_replica(a.id.as_str()), None);
         assert!(!directory.renew_replica(a.id.as_str(), u32::MAX, Moment::from_millis(5)));
-        let row = directory.put_replicas(&[replica(&a, 0)]).unwrap()[0];
+        let row = directory.put_replicas(&[replica(&a, 0)], Show::AtOnce).unwrap()[0];
         assert!(slots.lease_of(row).is_some());
         assert_eq!((directory.get(a.id.as_str()).as_deref(), directory.len()), (Some(&a), 1));
         assert!(directory.remove_replica(a.id.as_str()).is_some());

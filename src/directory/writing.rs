@@ -88,7 +88,7 @@ impl Directory {
             let Some(instance) = succeeding.map(Arc::new) else { continue };
             let encoded = Encoded::of(&instance, time);
 
-            let mut writer = self.writer.lock();
+            let mut writer = self.writing();
             let stands = match &before {
                 None => self.index.with(id, |_| ()).is_none(),
                 Some(before) => {
@@ -166,7 +166,7 @@ impl Directory {
                 continue; // It went, or changed, just now: look again.
             }
             let encoded = Encoded::of(&instance, self.clock.time_of_day(now));
-            let mut writer = self.writer.lock();
+            let mut writer = self.writing();
             let is_same = |entry: &Entry| Arc::ptr_eq(&entry.instance, &before.instance);
             if self.index.with(id, is_same) == Some(true) {
                 self.put(before.slot, &instance, now);
@@ -183,7 +183,7 @@ impl Directory {
     /// Removes the living instance with this id.
     pub fn remove(&self, id: &str, origin: Origin) -> Option<Arc<Instance>> {
         let now = self.clock.now();
-        let mut writer = self.writer.lock();
+        let mut writer = self.writing();
         let ended_late = self.rules.strict_eureka || self.is_preserving();
         let gone = self
             .index
@@ -196,10 +196,10 @@ impl Directory {
     /// Removes those of these instances whose lease has run out by now, unless the namespace keeps them;
     /// answers with what is gone.
     pub fn expire(&self, due: &[Due], now: Moment) -> Vec<Arc<Instance>> {
+        let mut writer = self.writing();
         if self.is_preserving() {
             return Vec::new();
         }
-        let mut writer = self.writer.lock();
         let is_due = |entry: &Entry| self.slots.is_due(entry.slot, now);
         let gone: Vec<_> = self
             .evicted(due)
@@ -213,7 +213,7 @@ impl Directory {
 
     /// Forgets changes that are too old; tells when the next one will be.
     pub fn compact(&self, now: Moment) -> Option<Moment> {
-        let next = self.writer.lock().log.compact(now);
+        let next = self.writing().log.compact(now);
         if next.is_none() {
             self.deltas.forget();
         }
@@ -222,7 +222,7 @@ impl Directory {
 
     /// Closes the directory for good when it holds nothing: no instance and no change.
     pub fn close_when_empty(&self, now: Moment) -> bool {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writing();
         writer.is_closed = self.is_empty() && writer.log.compact(now).is_none();
         writer.is_closed
     }

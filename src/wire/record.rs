@@ -62,6 +62,7 @@ pub enum RecordError {
 /// Version 1. `md` is absent without metadata and `null` when the metadata is `null`. Absent stamps `dirty` and
 /// `upd` are the time of registration, an absent `act` is the first registration.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Version1<'a> {
     v: u32,
     #[serde(borrow)]
@@ -90,8 +91,19 @@ struct Version1<'a> {
     act: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     eureka: Option<Document1<'a>>,
+}
+
+/// The members of [`Version1`].
+const KNOWN: [&str; 15] =
+    ["v", "id", "svc", "ep", "st", "tags", "md", "ttl", "reg", "ov", "dirty", "upd", "up", "act", "eureka"];
+
+/// A record with members that this build does not know.
+#[derive(Serialize)]
+struct Extended<'a> {
     #[serde(flatten)]
-    unknown: BTreeMap<String, Value>,
+    known: &'a Version1<'a>,
+    #[serde(flatten)]
+    unknown: &'a BTreeMap<String, Value>,
 }
 
 /// What came by the Eureka API, in version 1. A port is its number and whether it serves.
@@ -160,14 +172,33 @@ impl Record {
     /// When it is no record, of a newer version, or not a valid instance.
     pub fn from_json(json: &[u8]) -> Result<Self, RecordError> {
         match serde_json::from_slice::<Version1<'_>>(json) {
-            Ok(record) if record.v <= VERSION => Self::try_from(record),
-            Ok(record) => Err(RecordError::Newer { got: record.v }),
+            Ok(record) => Ok(Self::of(record.instance()?)),
+            // Few records have more members than are known, and to put those aside costs all the others as much as reading.
+            Err(_) => Self::from_extended(json),
+        }
+    }
+
+    /// Reads a record that may have members which this build does not know.
+    fn from_extended(json: &[u8]) -> Result<Self, RecordError> {
+        let read = || -> serde_json::Result<_> {
+            let members = serde_json::from_slice::<BTreeMap<String, &RawValue>>(json)?;
+            let (known, unknown): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                members.into_iter().partition(|(name, _)| KNOWN.contains(&name.as_str()));
+            let known = serde_json::to_vec(&known)?;
+            let unknown = unknown.into_iter().map(|(name, it)| Ok((name, serde_json::from_str(it.get())?)));
+            Ok((known, unknown.collect::<serde_json::Result<_>>()?))
+        };
+        let read = read().and_then(|(known, unknown)| {
+            let record = serde_json::from_slice::<Version1<'_>>(&known)?;
+            Ok(record.instance().map(|instance| Self { instance, unknown }))
+        });
+        read.unwrap_or_else(|error| {
             // A newer version may lack what version 1 needs, so the version decides which error it is.
-            Err(error) => Err(match serde_json::from_slice::<AnyVersion>(json) {
+            Err(match serde_json::from_slice::<AnyVersion>(json) {
                 Ok(AnyVersion { v }) if VERSION < v => RecordError::Newer { got: v },
                 Ok(_) | Err(_) => RecordError::NotARecord { why: error.to_string().into() },
-            }),
-        }
+            })
+        })
     }
 
     /// Whether a newer build has said more about the instance than this one understands.
@@ -227,21 +258,28 @@ impl Record {
                 Action::Modified => Some(MODIFIED.into()),
             },
             eureka: document.as_deref().map(Document1::from),
-            unknown: unknown.clone(),
         };
-        serde_json::to_vec(&record).expect("texts, numbers and JSON are always written")
+        let written = match unknown.is_empty() {
+            true => serde_json::to_vec(&record),
+            false => serde_json::to_vec(&Extended { known: &record, unknown }),
+        };
+        written.expect("texts, numbers and JSON are always written")
     }
 }
 
-impl TryFrom<Version1<'_>> for Record {
-    type Error = RecordError;
-    fn try_from(record: Version1<'_>) -> Result<Self, RecordError> {
-        let Version1 { v: _, id, svc, ep: (kind, value), st, tags, md, ttl, reg, .. } = record;
-        let Version1 { ov, dirty, upd, up, act, eureka, unknown, .. } = record;
+// === impl Version1 ===
+
+impl Version1<'_> {
+    fn instance(self) -> Result<Instance, RecordError> {
+        let Version1 { v, id, svc, ep: (kind, value), st, tags, md, ttl, reg, .. } = self;
+        let Version1 { ov, dirty, upd, up, act, eureka, .. } = self;
+        if VERSION < v {
+            return Err(RecordError::Newer { got: v });
+        }
         if id.is_empty() {
             return Err(RecordError::IdMissing);
         }
-        let instance = Instance {
+        Ok(Instance {
             id: InstanceId::from_text(&id),
             service: svc.parse()?,
             endpoint: Endpoint::new(kind.parse()?, &value)?,
@@ -258,8 +296,7 @@ impl TryFrom<Version1<'_>> for Record {
             action: if act.is_some() { Action::Modified } else { Action::Added },
             document: eureka.map(|document| Arc::new(document.into())),
             foreign: None,
-        };
-        Ok(Self { instance, unknown })
+        })
     }
 }
 
@@ -473,6 +510,13 @@ mod tests {
         let renewed = record.with(Instance { status: Status::Up, ..instance() });
         assert!(text(&renewed).contains(r#""zone":{"a":[1,2.5,null]}"#), "{}", text(&renewed));
         assert_eq!(Record::from_json(&renewed.to_json()), Ok(renewed));
+        let odd = newer.replace(r#"{"k":[1,null]}"#, r#"{"a":1,"a":2.50}"#);
+        let metadata = Record::from_json(odd.as_bytes()).unwrap().instance.metadata;
+        assert_eq!(
+            metadata.as_ref().map(Metadata::as_json),
+            Some(r#"{"a":1,"a":2.50}"#),
+            "as it was written"
+        );
     }
 
     #[test]

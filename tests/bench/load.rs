@@ -12,8 +12,7 @@ mod bare;
 mod case;
 #[path = "load/catalog.rs"]
 mod catalog;
-#[path = "../it/support/kubernetes.rs"]
-#[expect(dead_code, reason = "the chapters of the tests use more of it")]
+#[path = "load/cluster.rs"]
 mod cluster;
 #[path = "load/eureka.rs"]
 mod eureka;
@@ -23,6 +22,9 @@ mod figure;
 mod generator;
 #[path = "load/http.rs"]
 mod http;
+#[path = "../it/support/kubernetes.rs"]
+#[expect(dead_code, reason = "the chapters of the tests use more of it")]
+mod kubernetes;
 #[path = "load/machine.rs"]
 mod machine;
 #[path = "load/options.rs"]

@@ -44,11 +44,14 @@ fn main() {
     let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let count: u32 = words.first().map_or(100_000, |word| word.parse().expect("a count of instances"));
     let pair = [Member::new("a"), Member::new("b")];
+    pair[0].replication.open();
     let ids: Vec<Box<str>> = (0..count).map(|nth| pair[0].register(&instance(nth))).collect();
 
     connect(&pair, 0);
     let cost = carry(&pair, 0);
-    println!("join, {count} instances: {}", cost.per(count));
+    let begun = cpu();
+    pair[1].replication.open();
+    println!("join, {count} instances: {}; opening {} ns each", cost.per(count), each(cpu() - begun, count));
     assert_eq!(pair[1].memory.census(0).instances, ids.len());
 
     let renewed = count / 4;
@@ -112,7 +115,6 @@ impl Member {
             leases: LeaseRules::default(),
         };
         let replication = Replication::new(settings, memory.clone(), clock);
-        replication.open();
         Self { store: ReplicatedStore::new(memory.clone(), replication.clone()), memory, replication }
     }
 

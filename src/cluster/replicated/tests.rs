@@ -54,6 +54,13 @@ struct Net {
 
 impl Member {
     fn new(name: &'static str, incarnation: u64, config: MemoryConfig, hold: Duration) -> Self {
+        let member = Self::closed(name, incarnation, config, hold);
+        member.replication.open();
+        member
+    }
+
+    /// One that lets no readers in.
+    fn closed(name: &'static str, incarnation: u64, config: MemoryConfig, hold: Duration) -> Self {
         let clock = Arc::new(Clock::default());
         let memory = Arc::new(MemoryStore::tracking(config, clock.clone(), StoreMetrics::default()));
         let settings = Settings {
@@ -67,7 +74,6 @@ impl Member {
         };
         let replication = Replication::new(settings, memory.clone(), clock.clone());
         let store = Arc::new(ReplicatedStore::new(memory.clone(), replication.clone()));
-        replication.open();
         Self { name, incarnation, config, clock, memory, replication, store }
     }
 
@@ -133,7 +139,7 @@ impl Member {
     }
 
     fn held(&self) -> usize {
-        self.replication.report().held
+        self.replication.held()
     }
 
     fn look_for_expired(&self) {

@@ -2,14 +2,13 @@
 //!
 //! Never: waits, passes by the registry (what a member told of is forwarded to nobody), or logs line by line.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::metrics::Applied;
 use crate::cluster::message::Key;
 use crate::cluster::replicator::{Effect, Replicator};
-use crate::directory::Replica;
-use crate::model::{InstanceId, Moment, Namespace};
+use crate::directory::{Replica, Show};
+use crate::model::{Moment, Namespace};
 use crate::store::memory::MemoryStore;
 
 /// Does effects, and remembers what could not be done.
@@ -22,11 +21,19 @@ pub(super) struct Applier {
     refused: u64,
 }
 
-/// Registrations of one namespace, each of another instance.
-#[derive(Debug)]
+/// What effects are done to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) memory: &'a MemoryStore,
+    pub(super) show: Show,
+    pub(super) now: Moment,
+}
+
+/// Registrations of one namespace. An instance that is there twice is the same twice, because effects tell how things are
+/// now.
+#[derive(Debug, Default)]
 struct Run {
-    namespace: Namespace,
-    ids: HashSet<InstanceId>,
+    keys: Vec<Key>,
     replicas: Vec<Replica>,
 }
 
@@ -43,50 +50,51 @@ impl Applier {
     }
 
     /// Does everything that the rules ask for.
-    pub(super) fn apply(&mut self, rules: &mut Replicator, memory: &MemoryStore, now: Moment) {
+    pub(super) fn apply(&mut self, rules: &mut Replicator, place: Place<'_>) {
+        let memory = place.memory;
         loop {
             let effects = rules.effects();
             if effects.is_empty() {
                 return;
             }
-            let mut run: Option<Run> = None;
+            let mut run = Run::default();
             for effect in effects {
                 match effect {
                     Effect::Put { key, instance, renewed } => {
-                        let replica = Replica { instance, renewed };
-                        if !run.as_mut().is_some_and(|run| run.takes(&key)) {
-                            self.put(rules, memory, now, run.take());
+                        if !run.takes(&key.namespace) {
+                            self.put(rules, place, &mut run);
                         }
-                        run.get_or_insert_with(|| Run::of(&key)).replicas.push(replica);
+                        run.keys.push(key);
+                        run.replicas.push(Replica { instance, renewed });
                     }
                     Effect::Remove { key } => {
-                        self.put(rules, memory, now, run.take());
+                        self.put(rules, place, &mut run);
                         if memory.remove_replica(&key.namespace, &key.id) {
                             self.applied.removals.inc();
                         }
                     }
                     Effect::Renew { row, key, at } => {
-                        self.put(rules, memory, now, run.take());
+                        self.put(rules, place, &mut run);
                         if memory.renew_replica(&key.namespace, &key.id, row, at) {
                             self.applied.renewals.inc();
                         }
                     }
                 }
             }
-            self.put(rules, memory, now, run);
+            self.put(rules, place, &mut run);
         }
     }
 
-    fn put(&mut self, rules: &mut Replicator, memory: &MemoryStore, now: Moment, run: Option<Run>) {
-        let Some(Run { namespace, replicas, .. }) = run else { return };
-        let placed = memory.put_replicas(&namespace, &replicas);
+    fn put(&mut self, rules: &mut Replicator, place: Place<'_>, run: &mut Run) {
+        let Run { keys, replicas } = std::mem::take(run);
+        let Some(Key { namespace, .. }) = keys.first() else { return };
+        let placed = place.memory.put_replicas(namespace, &replicas, place.show);
         let mut rows = match &placed {
             Ok(rows) => rows.iter(),
             Err(_) => [].iter(),
         };
-        for replica in &replicas {
-            let id = replica.instance.id.clone();
-            rules.placed(&Key { namespace: namespace.clone(), id }, rows.next().copied());
+        for key in &keys {
+            rules.placed(key, rows.next().copied());
         }
         let count = u64::try_from(replicas.len()).unwrap_or(u64::MAX);
         match placed {
@@ -96,7 +104,7 @@ impl Applier {
             Err(error) => {
                 self.applied.refusals.inc_by(count);
                 self.refused = self.refused.saturating_add(count);
-                self.tell_of_refusals(now, &error);
+                self.tell_of_refusals(place.now, &error);
             }
         }
     }
@@ -117,13 +125,8 @@ impl Applier {
 // === impl Run ===
 
 impl Run {
-    fn of(first: &Key) -> Self {
-        let Key { namespace, id } = first.clone();
-        Self { namespace, ids: HashSet::from([id]), replicas: Vec::new() }
-    }
-
-    /// Whether an instance may go with these; if so, none with its id may any more.
-    fn takes(&mut self, key: &Key) -> bool {
-        self.replicas.len() < RUN_MAX && self.namespace == key.namespace && self.ids.insert(key.id.clone())
+    /// Whether an instance of a namespace may go with these.
+    fn takes(&self, namespace: &Namespace) -> bool {
+        self.replicas.len() < RUN_MAX && self.keys.first().is_none_or(|first| first.namespace == *namespace)
     }
 }

@@ -46,25 +46,15 @@ impl Replication {
 
 impl Collector for Standing {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Report {
-            alive,
-            dead,
-            held,
-            digest: _,
-            repairs,
-            stamps_ahead,
-            unreadable,
-            too_large,
-            has_twin: _,
-            links,
-        } = self.0.report();
+        let Report { alive, dead, digest: _, repairs, stamps_ahead, unreadable, too_large, has_twin, links } =
+            self.0.report();
         let mut show = |name, help, number: u64| {
             let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
         let size = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let help = "Instances kept although their lease ran out, because their member cannot be reached";
-        show("a8_cluster_held_instances", help, size(held))?;
+        show("a8_cluster_held_instances", help, size(self.0.held()))?;
         show("a8_cluster_instances", "Instances that are replicated", size(alive))?;
         show("a8_cluster_tombstones", "Deregistrations that are remembered", size(dead))?;
         show("a8_cluster_links", "Members that are connected", size(links.len()))?;
@@ -75,6 +65,8 @@ impl Collector for Standing {
         let help = "Records of other members that this version cannot read, since the start";
         show("a8_cluster_unreadable_records", help, unreadable)?;
         let help = "Instances that were not told because they are too large for a frame, since the start";
-        show("a8_cluster_untold_instances", help, too_large)
+        show("a8_cluster_untold_instances", help, too_large)?;
+        let help = "Whether another member was seen in the last half minute that has this one's name";
+        show("a8_cluster_twin", help, u64::from(has_twin))
     }
 }

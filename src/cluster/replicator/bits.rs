@@ -41,11 +41,14 @@ impl Bits {
         }
         let (first, bit) = place(slot);
         let mut mask = !(bit - 1);
-        for (word, at) in self.words.iter().zip(0_u32..).skip(first) {
+        let mut begin = slot - slot % u64::BITS;
+        // A part of the words, not all of them but the first: that would count those up to there each time.
+        for word in self.words.get(first..)? {
             let found = word & mask;
             if found != 0 {
-                return Some(at * u64::BITS + found.trailing_zeros());
+                return Some(begin + found.trailing_zeros());
             }
+            begin += u64::BITS;
             mask = u64::MAX;
         }
         None

@@ -73,17 +73,6 @@ impl Replicator {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         Moment::from_millis(now.at.as_millis().saturating_sub(age))
     }
-
-    /// Entries that are kept although their lease ran out. Looks at none of them while nothing is to be kept.
-    pub(super) fn held(&self, now: Moment) -> usize {
-        let longest = self.settings.remembrance();
-        let is_young = now.since(self.started) < longest;
-        if !is_young && self.members.are_steady(now, longest) {
-            return 0;
-        }
-        let is_held = |entry: &Entry| self.lease_of(entry).is_some_and(|lease| lease < now.since(entry.last));
-        self.entries.slots().filter(|(_, entry)| is_held(entry)).count()
-    }
 }
 
 /// Beyond all times of day.

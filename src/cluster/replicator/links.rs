@@ -177,19 +177,21 @@ impl Replicator {
         let lost: Vec<_> = heard.difference(&peer.hears).map(|stream| stream.origin).collect();
         if !lost.is_empty() {
             self.streams.touch();
-            self.tell_leases(link, |home| lost.contains(&home));
+            self.tell_leases(link, |home, _| lost.contains(&home));
         }
         self.observe_members(now.at);
     }
 
-    /// Marks all leases that the other end of a link has to hear of from here.
-    pub(super) fn tell_leases(&mut self, link: Link, is_meant: impl Fn(u64) -> bool) {
+    /// Marks all leases that the other end of a link has to hear of from here. `is_meant` is told the member that a client
+    /// renewed at, and whether the lease was sent with its entry and is as it was when the link began.
+    pub(super) fn tell_leases(&mut self, link: Link, is_meant: impl Fn(u64, bool) -> bool) {
         let Self { links, entries, members, me, .. } = self;
         let Some(peer) = links.get_mut(&link) else { return };
         for (slot, entry) in entries.slots().filter(|(_, entry)| entry.is_alive()) {
             let home = entry.home;
             let is_told = home == *me || members.route(home) == Route::Direct && !peer.hears_member(home);
-            if is_told && is_meant(home) {
+            let is_known = peer.sending.bound.has(slot) && entry.last < peer.begun;
+            if is_told && is_meant(home, is_known) {
                 peer.sending.dirty.set(slot);
             }
         }

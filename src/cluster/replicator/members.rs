@@ -127,11 +127,6 @@ impl Members {
         renewed.last.plus(renewed.lease).plus(self.hold)
     }
 
-    /// Whether all members have been heard by the same way for so long.
-    pub(super) fn are_steady(&self, now: Moment, length: Duration) -> bool {
-        self.members.values().all(|it| it.route != Route::None && length < now.since(it.since))
-    }
-
     fn member(&mut self, origin: u64, now: Moment) -> &mut Member {
         self.members.entry(origin).or_insert(Member {
             route: Route::None,

@@ -18,6 +18,8 @@ pub(super) struct Peer {
     pub(super) origin: u64,
     /// What it writes now; none until it has said so.
     pub(super) stream: Option<StreamId>,
+    /// When the link began.
+    pub(super) begun: Moment,
     pub(super) heard_at: Moment,
     /// The members that it hears at first hand.
     pub(super) hears: BTreeSet<StreamId>,
@@ -130,6 +132,7 @@ impl Peer {
             origin: id.origin(),
             id,
             stream: None,
+            begun: now,
             heard_at: now,
             hears: BTreeSet::new(),
             was_away,

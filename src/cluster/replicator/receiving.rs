@@ -82,7 +82,7 @@ impl Replicator {
             let is_lost = (self.has(Fault::NoRepair) || self.has(Fault::EntryLost))
                 && self.counts.received.is_multiple_of(20);
             if !is_lost {
-                self.on_record(now, link, &record);
+                self.on_record(now, link, record);
             }
         }
         for mark in entries.marks {
@@ -109,12 +109,12 @@ impl Replicator {
         Ok(())
     }
 
-    fn on_record(&mut self, now: Now, link: Link, record: &Record<'_>) {
-        let Record { stream, seq, time, handle, home, age, .. } = *record;
-        let (content, foreign) = match record.json.map(wire::record::Record::from_json) {
+    fn on_record(&mut self, now: Now, link: Link, record: Record<'_>) {
+        let Record { stream, seq, time, handle, home, age, key, is_repair, json } = record;
+        let (content, foreign) = match json.map(wire::record::Record::from_json) {
             None => (Content::Dead, None),
-            Some(Ok(it)) if it.instance.id == record.key.id => {
-                let foreign = record.json.filter(|_| it.has_unknown()).map(Box::from);
+            Some(Ok(it)) if it.instance.id == key.id => {
+                let foreign = json.filter(|_| it.has_unknown()).map(Box::from);
                 (Content::Alive(Arc::new(it.instance)), foreign)
             }
             Some(_) => {
@@ -123,7 +123,7 @@ impl Replicator {
             }
         };
         let heard = Heard {
-            key: record.key.clone(),
+            key,
             stamp: Stamp { time, origin: stream.origin },
             content,
             foreign,
@@ -133,7 +133,7 @@ impl Replicator {
             home,
         };
         // What is not counted as had would have come by itself.
-        let is_drift = record.is_repair && seq <= self.streams.have(stream);
+        let is_drift = is_repair && seq <= self.streams.have(stream);
         let merged = self.merge(now, heard);
         self.counts.repairs += u64::from(is_drift && matches!(merged, Merged::Taken(_)));
         let generation_of = |slot| (slot, self.entries.generation(slot));
@@ -144,8 +144,12 @@ impl Replicator {
             }
             Merged::Older(slot) => {
                 peer.receiving.bind(handle, Some(generation_of(slot)));
-                if record.is_repair {
+                if is_repair {
                     peer.owe(slot, true);
+                }
+                if json.is_some() {
+                    // What was written earlier may have been renewed later.
+                    self.on_renewal(now, link, slot, home, age);
                 }
             }
             Merged::Expired => {

@@ -226,7 +226,7 @@ impl Replicator {
         match sending.stage {
             Stage::Content if sending.seen == Some(self.streams.changes()) => {
                 sending.stage = Stage::Leases;
-                self.tell_leases(link, |_| true);
+                self.tell_leases(link, |_, is_known| !is_known);
                 self.compose(now, link)
             }
             Stage::Closing => {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{MemoryConfig, MemoryStore, Tenant};
-use crate::directory::{Replica, Slots};
+use crate::directory::{Replica, Show, Slots};
 use crate::model::{Clock, InstanceId, Moment, Namespace};
 use crate::store::{StoreError, StoreMetrics};
 
@@ -35,15 +35,26 @@ impl MemoryStore {
     ///
     /// # Errors
     /// When there are as many namespaces as there may be.
-    pub fn put_replicas(&self, namespace: &Namespace, replicas: &[Replica]) -> Result<Vec<u32>, StoreError> {
+    pub fn put_replicas(
+        &self,
+        namespace: &Namespace,
+        replicas: &[Replica],
+        show: Show,
+    ) -> Result<Vec<u32>, StoreError> {
         loop {
             let tenant = self.tenant_or_new(namespace)?;
             // Dropped between the look-up and now, it is made anew.
-            if let Ok(rows) = tenant.directory.put_replicas(replicas) {
+            if let Ok(rows) = tenant.directory.put_replicas(replicas, show) {
                 self.queue(&tenant);
                 return Ok(rows);
             }
         }
+    }
+
+    /// Shows readers of all namespaces what they were to see later.
+    pub fn show(&self) {
+        let tenants: Vec<_> = self.numbers.lock().tenants.iter().flatten().cloned().collect();
+        tenants.iter().for_each(|tenant| tenant.directory.show());
     }
 
     /// Removes an instance that was deregistered elsewhere; false when it is not here.

@@ -61,6 +61,8 @@ pub(crate) enum Case {
     RedisLookup,
     /// Every instance that is kept in Redis.
     RedisList,
+    /// Heartbeat of a random instance, told to a member of a cluster.
+    ClusterRenew,
 }
 
 /// Which registry a case needs.
@@ -74,6 +76,8 @@ pub(crate) enum Kind {
     Eureka,
     /// With a store in Redis; beside it stands a registry with its store in memory.
     Redis,
+    /// A member of a cluster of two; beside it stands a registry that does not replicate.
+    Cluster,
 }
 
 /// What the bare server answers meanwhile.
@@ -85,7 +89,7 @@ pub(crate) enum Yardstick {
     Bytes(u64),
     /// As many bytes as the registry.
     AsMany,
-    /// The same; it is a registry with its store in memory.
+    /// The same; it is a registry with its store in memory, and without replication.
     Same,
 }
 
@@ -93,7 +97,7 @@ pub(crate) enum Yardstick {
 
 impl Case {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Renew,
         Self::RenewDebug,
         Self::Register,
@@ -115,6 +119,7 @@ impl Case {
         Self::RedisRenew,
         Self::RedisLookup,
         Self::RedisList,
+        Self::ClusterRenew,
     ];
 
     /// Instances renewed by one request of [`Case::Batch`].
@@ -146,6 +151,7 @@ impl Case {
             Self::RedisRenew => "redis-renew",
             Self::RedisLookup => "redis-lookup",
             Self::RedisList => "redis-list",
+            Self::ClusterRenew => "cluster-renew",
         }
     }
 
@@ -169,6 +175,7 @@ impl Case {
             // Three quarters of the renewals in the same time; reads cost the same.
             Self::RedisRenew => Some(4.0 / 3.0),
             Self::RedisLookup | Self::RedisList => Some(1.1),
+            Self::ClusterRenew => Some(1.05),
             Self::RenewDebug
             | Self::RegisterNew
             | Self::Status
@@ -186,9 +193,11 @@ impl Case {
             Self::Names | Self::EurekaList | Self::EurekaListXml | Self::EurekaListGzip | Self::RedisList => {
                 size == 10_000
             }
-            Self::EurekaRenew | Self::EurekaRegister | Self::RedisRenew | Self::RedisLookup => {
-                (10_000..=100_000).contains(&size)
-            }
+            Self::EurekaRenew
+            | Self::EurekaRegister
+            | Self::RedisRenew
+            | Self::RedisLookup
+            | Self::ClusterRenew => (10_000..=100_000).contains(&size),
             Self::EurekaDelta | Self::EurekaDeltaGzip => size <= 100_000,
             Self::Renew
             | Self::RenewDebug
@@ -215,6 +224,7 @@ impl Case {
             | Self::EurekaListXml
             | Self::EurekaListGzip => Kind::Eureka,
             Self::RedisRenew | Self::RedisLookup | Self::RedisList => Kind::Redis,
+            Self::ClusterRenew => Kind::Cluster,
             Self::Renew
             | Self::Register
             | Self::RegisterNew
@@ -262,7 +272,8 @@ impl Case {
             | Self::EurekaListGzip
             | Self::RedisRenew
             | Self::RedisLookup
-            | Self::RedisList => 1,
+            | Self::RedisList
+            | Self::ClusterRenew => 1,
         }
     }
 
@@ -275,7 +286,7 @@ impl Case {
             | Self::EurekaList
             | Self::EurekaListXml
             | Self::EurekaListGzip => Yardstick::AsMany,
-            Self::RedisRenew | Self::RedisLookup | Self::RedisList => Yardstick::Same,
+            Self::RedisRenew | Self::RedisLookup | Self::RedisList | Self::ClusterRenew => Yardstick::Same,
             Self::Renew
             | Self::RenewDebug
             | Self::Register

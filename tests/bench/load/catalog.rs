@@ -15,10 +15,10 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::case::Case;
-use crate::cluster::Cluster;
 use crate::figure::{Figure, Measured};
 use crate::generator;
 use crate::http::Connection;
+use crate::kubernetes::Cluster;
 use crate::population::Population;
 use crate::report::Report;
 use crate::server::{Server, Setting};

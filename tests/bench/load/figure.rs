@@ -21,6 +21,12 @@ pub(crate) enum Figure {
     Visibility,
     /// Fifty thousand instances of a catalog, of which one in a hundred changes each second.
     Catalog,
+    /// Bytes on a link and CPU of both members, for renewals at the rate of a million instances.
+    ClusterLink,
+    /// From the start of a member until it has everything and is ready.
+    ClusterJoin,
+    /// From the end of a member's silence until it has what changed meanwhile.
+    ClusterHeal,
 }
 
 /// One measured figure, in the unit of its name.
@@ -40,7 +46,7 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Memory,
         Self::Start,
         Self::Binary,
@@ -48,6 +54,9 @@ impl Figure {
         Self::Mirror,
         Self::Visibility,
         Self::Catalog,
+        Self::ClusterLink,
+        Self::ClusterJoin,
+        Self::ClusterHeal,
     ];
 
     /// As the command line calls it.
@@ -60,6 +69,9 @@ impl Figure {
             Self::Mirror => "mirror",
             Self::Visibility => "visibility",
             Self::Catalog => "catalog",
+            Self::ClusterLink => "cluster-link",
+            Self::ClusterJoin => "cluster-join",
+            Self::ClusterHeal => "cluster-heal",
         }
     }
 }
@@ -141,6 +153,35 @@ impl Measured {
     /// A property of a registry with a catalog.
     pub(crate) fn catalog(name: &str, value: f64, bound: Option<f64>, note: String) -> Self {
         Self { name: format!("catalog, {name}"), value, bound, note }
+    }
+
+    /// Bytes of a link for each renewal that came by it.
+    pub(crate) fn cluster_bytes(size: usize, bytes: f64) -> Self {
+        let name = format!("cluster, bytes each of {}", Count(size));
+        Self { name, value: bytes, bound: Some(4.0), note: "for a renewal on a link".into() }
+    }
+
+    /// What renewals cost one of two members beyond those of its clients, in hundredths of a core.
+    pub(crate) fn cluster_cpu(side: &str, size: usize, percent: f64, note: &str) -> Self {
+        let name = format!("cluster, CPU {side}, {} (%)", Count(size));
+        Self { name, value: percent, bound: None, note: note.into() }
+    }
+
+    /// Until a new member has `size` instances.
+    pub(crate) fn cluster_join(size: usize, millis: f64, note: String) -> Self {
+        let bound = (1_000_000 <= size).then(|| 15_000.0 * size as f64 / 1e6);
+        Self { name: format!("cluster, join with {} (ms)", Count(size)), value: millis, bound, note }
+    }
+
+    /// Until a member that was cut off has what changed.
+    pub(crate) fn cluster_heal(size: usize, changes: usize, mut millis: Vec<f64>) -> Self {
+        let name = format!("cluster, heal, {} of {} (ms)", Count(changes), Count(size));
+        millis.sort_by(f64::total_cmp);
+        let value = millis.get(millis.len() / 2).copied().unwrap_or(f64::NAN);
+        let (first, last) =
+            (millis.first().copied().unwrap_or(value), millis.last().copied().unwrap_or(value));
+        let note = format!("{first:.0} to {last:.0} in {} cuts", millis.len());
+        Self { name, value, bound: Some(3_000.0), note }
     }
 
     /// The executable.

@@ -77,6 +77,11 @@ impl Options {
         Case::ALL.into_iter().filter(|case| self.wants(&Subject::Case(*case))).collect()
     }
 
+    /// Whether it was said how many instances there are.
+    pub(crate) fn names_sizes(&self) -> bool {
+        !self.sizes.is_empty()
+    }
+
     /// Whether it was said what to measure.
     pub(crate) fn names_cases(&self) -> bool {
         !self.cases.is_empty()

@@ -17,7 +17,7 @@ use crate::figure::{Count, Figure, Measured};
 use crate::generator;
 use crate::http::Connection;
 use crate::population::{Population, id_in};
-use crate::report::{Report, Round, Row};
+use crate::report::{Report, Row};
 use crate::server::{Server, Setting};
 use crate::session::{SETTLE, Session};
 use crate::workload::{Side, Workload};
@@ -62,7 +62,7 @@ impl Session {
             let memory = Server::registry(&self.options.registry, Setting::Plain, &self.cores)?;
             generator::preload(memory.address(), Population::new(size), Case::Register).await?;
             for case in cases {
-                match self.beside_memory(case, &registry, &memory, &population).await {
+                match self.side_by_side(case, &registry, &memory, &population).await {
                     Ok(rounds) => report.rows.push(Row::new(case, size, rounds)),
                     Err(error) => report.fail(format!("{case} at {}: {error:#}", Count(size))),
                 }
@@ -86,38 +86,6 @@ impl Session {
             self.mirror(setting, size, idle, report).await?;
         }
         Ok(())
-    }
-
-    /// Turn by turn: the store in Redis and the store in memory, and the other way round.
-    async fn beside_memory(
-        &self,
-        case: Case,
-        registry: &Server,
-        memory: &Server,
-        population: &Arc<Population>,
-    ) -> anyhow::Result<Vec<Round>> {
-        let of = |server: &Server| Workload::new(Side::Registry, case, server.address(), population.clone());
-        let mut rounds = Vec::new();
-        for number in 0..self.options.rounds() {
-            let round = if number % 2 == 0 {
-                let ours = self.take(registry, &of(registry)).await?;
-                Round { registry: ours, bare: self.take(memory, &of(memory)).await? }
-            } else {
-                let bare = self.take(memory, &of(memory)).await?;
-                Round { registry: self.take(registry, &of(registry)).await?, bare }
-            };
-            self.note(&format!(
-                "{case} at {}, round {}: {:.2} us, in memory {:.2} us; {:.0} and {:.0} answers a second",
-                Count(population.size()),
-                number + 1,
-                round.registry.micros,
-                round.bare.micros,
-                round.registry.rate,
-                round.bare.rate
-            ));
-            rounds.push(round);
-        }
-        Ok(rounds)
     }
 
     /// CPU time of Redis for each renewal, in microseconds.

@@ -91,8 +91,8 @@ impl Report {
         writeln!(
             out,
             "\nServer CPU per request (batch: per instance; list, list-gzip: the bare server sends 10 MB;\n\
-             eureka-delta, eureka-list: it sends as many bytes as the registry; redis-*: instead of the bare server there is\n\
-             a registry with its store in memory)\n\n\
+             eureka-delta, eureka-list: it sends as many bytes as the registry; redis-*, cluster-*: instead of the bare server\n\
+             there is a registry with its store in memory and without replication)\n\n\
              {case:<18}{size:>6}{server:>12}{bare:>11}{ratio:>8}{bound:>8}  {verdict:<6}{spread:>7}{others:>8}"
         )?;
         // By case, so that the sizes of one stand below each other, and debug below info.

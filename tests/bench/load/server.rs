@@ -18,6 +18,8 @@ use nix::unistd::Pid;
 use crate::machine::{Cores, TICK};
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
+/// How long a member may take to have everything.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(120);
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running server.
@@ -54,7 +56,7 @@ pub(crate) enum Setting {
 
 /// Which core a server is on.
 #[derive(Clone, Copy, Debug)]
-enum Place<'a> {
+pub(crate) enum Place<'a> {
     /// The servers'.
     Servers(&'a Cores),
     /// That of this process.
@@ -85,6 +87,27 @@ impl Server {
             command
         })
         .with_context(|| format!("the registry {} did not start", program.display()))
+    }
+
+    /// Starts a member of the cluster whose members find each other in `directory`; it is ready when it has what they have.
+    pub(crate) fn member(program: &Path, directory: &Path, place: Place<'_>) -> anyhow::Result<Self> {
+        Self::start_once(place, is_ready, COMPLETE_WITHIN, &|port| {
+            let mut command = Command::new(program);
+            command.args(["--api_address", "127.0.0.1", "--api_port", &port.to_string()]);
+            command.args([
+                "--max_ttl",
+                "24h",
+                "--log_level",
+                "info",
+                "--replication",
+                "--replication_port",
+                "0",
+            ]);
+            command.args(["--cluster_advertise", "127.0.0.1", "--sync_timeout", "120s", "--cluster_dir"]);
+            command.arg(directory);
+            command
+        })
+        .with_context(|| format!("the member {} did not start", program.display()))
     }
 
     /// Starts this program as the bare server.
@@ -153,7 +176,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let mut last = None;
         for _ in 0..3 {
-            match Self::start_once(place, is_up, &command) {
+            match Self::start_once(place, is_up, READY_WITHIN, &command) {
                 Ok(server) => return Ok(server),
                 Err(error) => last = Some(error),
             }
@@ -164,6 +187,7 @@ impl Server {
     fn start_once(
         place: Place<'_>,
         is_up: fn(SocketAddr) -> bool,
+        within: Duration,
         command: &impl Fn(u16) -> Command,
     ) -> anyhow::Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
@@ -180,10 +204,11 @@ impl Server {
             if let Some(status) = server.child.try_wait()? {
                 bail!("it ended at once: {status}");
             }
-            if READY_WITHIN < begin.elapsed() {
-                bail!("it was not ready within {} s", READY_WITHIN.as_secs());
+            if within < begin.elapsed() {
+                bail!("it was not ready within {} s", within.as_secs());
             }
-            thread::sleep(Duration::from_micros(200));
+            // Who looks all the time at one that takes long slows it down.
+            thread::sleep(Duration::from_micros(200).max(begin.elapsed() / 500));
         }
         server.started_in = begin.elapsed();
         Ok(server)

@@ -50,6 +50,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             report.fail(format!("Redis at {}: {error:#}", Count(size)));
         }
     }
+    for size in session.options.sizes() {
+        if let Err(error) = session.in_cluster(size, &mut report).await {
+            report.fail(format!("cluster at {}: {error:#}", Count(size)));
+        }
+    }
     if let Err(error) = session.with_catalog(&mut report).await {
         report.fail(format!("catalogs: {error:#}"));
     }
@@ -108,7 +113,7 @@ impl Session {
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let (setting, registers) = match kind {
-            Kind::Plain | Kind::Redis => (Setting::Plain, Case::Register),
+            Kind::Plain | Kind::Redis | Kind::Cluster => (Setting::Plain, Case::Register),
             Kind::Debug => (Setting::Debug, Case::Register),
             Kind::Eureka => (Setting::Eureka { forgets: self.forgets() }, Case::EurekaRegister),
         };
@@ -166,6 +171,38 @@ impl Session {
                 round.bare.micros,
                 round.registry.foreign * 100.0,
                 round.bare.foreign * 100.0
+            ));
+            rounds.push(round);
+        }
+        Ok(rounds)
+    }
+
+    /// Turn by turn: a registry and one that has less to do, and the other way round.
+    pub(crate) async fn side_by_side(
+        &self,
+        case: Case,
+        registry: &Server,
+        other: &Server,
+        population: &Arc<Population>,
+    ) -> anyhow::Result<Vec<Round>> {
+        let of = |server: &Server| Workload::new(Side::Registry, case, server.address(), population.clone());
+        let mut rounds = Vec::new();
+        for number in 0..self.options.rounds() {
+            let round = if number % 2 == 0 {
+                let ours = self.take(registry, &of(registry)).await?;
+                Round { registry: ours, bare: self.take(other, &of(other)).await? }
+            } else {
+                let bare = self.take(other, &of(other)).await?;
+                Round { registry: self.take(registry, &of(registry)).await?, bare }
+            };
+            self.note(&format!(
+                "{case} at {}, round {}: {:.2} us, beside it {:.2} us; {:.0} and {:.0} answers a second",
+                Count(population.size()),
+                number + 1,
+                round.registry.micros,
+                round.bare.micros,
+                round.registry.rate,
+                round.bare.rate
             ));
             rounds.push(round);
         }

@@ -100,7 +100,9 @@ impl Workload {
     /// The next request of a connection.
     pub(crate) fn first_step(&self) -> Step {
         match self.case {
-            Case::Renew | Case::RenewDebug | Case::RedisRenew => Step::Renew(self.population.next()),
+            Case::Renew | Case::RenewDebug | Case::RedisRenew | Case::ClusterRenew => {
+                Step::Renew(self.population.next())
+            }
             Case::Register => Step::Register(self.population.next()),
             Case::RegisterNew => Step::Register(self.population.newcomer()),
             Case::Lookup | Case::RedisLookup => Step::Lookup(self.population.next()),
@@ -118,7 +120,7 @@ impl Workload {
     /// How an instance of the population is registered.
     pub(crate) fn registration(&self, instance: usize) -> Step {
         match self.case.kind() {
-            Kind::Plain | Kind::Debug | Kind::Redis => Step::Register(instance),
+            Kind::Plain | Kind::Debug | Kind::Redis | Kind::Cluster => Step::Register(instance),
             Kind::Eureka => Step::Announce(instance),
         }
     }
@@ -247,6 +249,7 @@ impl Workload {
             Case::Renew
             | Case::RenewDebug
             | Case::RedisRenew
+            | Case::ClusterRenew
             | Case::Register
             | Case::RegisterNew
             | Case::Status
@@ -289,7 +292,7 @@ impl Workload {
 
     fn extra(&self) -> &'static str {
         match self.case.kind() {
-            Kind::Plain | Kind::Debug | Kind::Redis => "",
+            Kind::Plain | Kind::Debug | Kind::Redis | Kind::Cluster => "",
             Kind::Eureka => eureka::HEADERS,
         }
     }

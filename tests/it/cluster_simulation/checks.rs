@@ -185,7 +185,7 @@ impl Checks {
                     member.rows.len()
                 ));
             }
-            if report.held != 0 || !member.replicator.is_caught_up() {
+            if member.holds(world.time) || !member.replicator.is_caught_up() {
                 return Err(format!("I1: {} holds something or is behind: {report:?}", member.name));
             }
             let known: std::collections::BTreeSet<_> = report.links.iter().map(|link| &link.peer).collect();

@@ -138,6 +138,12 @@ impl Member {
         }
     }
 
+    /// Whether anything is there whose lease has run out.
+    pub(super) fn holds(&self, time: u64) -> bool {
+        let now = self.now(time).at;
+        self.rows.values().any(|held| is_due(held, now))
+    }
+
     /// Does what the rules want done.
     pub(super) fn settle(&mut self) {
         for effect in self.replicator.effects() {

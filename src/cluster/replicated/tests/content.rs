@@ -147,3 +147,35 @@ async fn many_at_once_arrive_at_once() {
     assert_eq!(net.members[1].len(), 3000);
     assert!(net.members[1].replication.is_caught_up());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_has_what_the_others_have_when_it_lets_readers_in() {
+    let mut net = Net::of(1);
+    let all: Vec<_> = (0..300).map(|nth| instance(&format!("h{nth}:1"))).collect();
+    all.iter().for_each(|it| drop(net.members[0].register(it)));
+    net.members.push(Member::closed("b", 1, config(), HOLD));
+    net.connect(0, 1);
+    net.pump();
+    // Renewals, changes and deregistrations are in order with what nobody sees yet.
+    net.pass(secs(1)).await;
+    net.members[0].update(&all[0], Update::Status(Status::OutOfService));
+    net.members[0].deregister(&all[1]);
+    net.members[1].register(&instance("own:1"));
+    net.members[1].deregister(&all[2]);
+    assert_eq!(net.members[1].renew(&all[3]), Ok(()));
+    let late: Vec<_> = (0..30).map(|nth| instance(&format!("late{nth}:1"))).collect();
+    late.iter().for_each(|it| drop(net.members[0].register(it)));
+    net.pass(secs(1)).await;
+    assert!(net.members[1].len() < 329, "some are not shown yet");
+    assert!(net.members[1].get(&late[0]).is_some(), "and known");
+    net.members[1].replication.open();
+    assert!(net.agree());
+    assert_eq!(net.members[1].len(), 329);
+    let causes = net.members[1].causes();
+    assert_eq!(causes.iter().filter(|(_, cause)| *cause == Cause::Client).count(), 2);
+    assert_eq!(causes.len(), 300 + 1 + 1 + 1 + 1 + 30);
+    let after = instance("after:1");
+    net.members[0].register(&after);
+    net.pump();
+    assert!(net.agree() && net.members[1].get(&after).is_some(), "what comes now is seen at once");
+}

@@ -138,3 +138,23 @@ async fn only_the_member_that_took_a_write_forwards_it_to_eureka_peers() {
     assert_eq!(*offered[0].1.0.lock(), ["register", "renew", "override", "deregister"]);
     assert!(offered[1].1.0.lock().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_newer_renewal_counts_whichever_content_is_newer() {
+    let mut net = Net::of(2);
+    net.cut(0, 1);
+    let it = instance("x");
+    net.members[0].register(&it);
+    net.pass(secs(2)).await;
+    net.members[1].register(&Instance { status: Status::Starting, ..it.clone() });
+    net.pass(secs(5)).await;
+    assert_eq!(net.members[0].renew(&it), Ok(()));
+    net.pass(secs(1)).await;
+    net.connect(0, 1);
+    net.pass(secs(1)).await;
+    assert!(net.agree());
+    for member in &net.members {
+        assert_eq!(member.get(&it).map(|it| it.status), Some(Status::Starting));
+        assert!(member.age(&it) < secs(4), "{:?}", member.age(&it));
+    }
+}
