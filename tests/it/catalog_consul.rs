@@ -1,20 +1,22 @@
 //! The catalog of Consul, against a small agent that answers blocking queries as a real one does, and against agents that
 //! lie.
 //!
-//! Never: needs an agent that is not started here.
+//! Never: needs an agent that is not started here, but for what is named `real`.
+
+mod real;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::catalogs::{Rig, health, keep_the_contract, until_shown};
+use crate::catalogs::{Behind, System, health, keep_the_contract, survive_all_faults, until_shown};
 use crate::support::upstream::{Asked, Reserved, Upstream, say};
-use crate::support::{Client, Daemon, Setup, eventually};
+use crate::support::{Client, Daemon, Far, Fault, Setup, eventually};
 
 /// An agent in the test's hand.
 struct Agent {
@@ -185,13 +187,17 @@ impl Drop for Agent {
     }
 }
 
-impl Rig for Agent {
+impl System for Agent {
     fn catalog(&self) -> &'static str {
         "consul"
     }
 
-    fn flags(&self) -> Vec<String> {
-        vec![self.flag()]
+    fn flags(&self, at: SocketAddr) -> Vec<String> {
+        vec![format!("--consul_url=http://{at}")]
+    }
+
+    fn far(&self) -> Far {
+        Far::Tcp(self.upstream().address())
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
@@ -207,14 +213,6 @@ impl Rig for Agent {
             self.set(service, entries);
         }
     }
-
-    fn fails(&mut self) {
-        self.lie(Some(Lie { about: "/", words: |to| say(to, 500, "", b"No cluster leader") }));
-    }
-
-    fn recovers(&mut self) {
-        self.lie(None);
-    }
 }
 
 #[track_caller]
@@ -226,9 +224,27 @@ fn one(client: &Client) -> Value {
     client.get("/api/v1/instances?status=ALL").ok().json()["instances"][0].clone()
 }
 
+/// One of what health says of each fault.
+fn said_of(fault: Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::Cut => &["broke off", "cannot be connected to"],
+        Fault::Delayed => &[],
+        Fault::Refusing => &["answers 500"],
+        Fault::Half => &["broke off"],
+        Fault::Garbage => &["answers what is no list of services in JSON"],
+        Fault::Endless => &["answers with more than"],
+        Fault::Silent => &["does not answer in time"],
+    }
+}
+
 #[test]
 fn it_keeps_the_contract_of_catalogs() {
-    keep_the_contract(&mut Agent::start());
+    keep_the_contract(&mut Behind::proxy(Agent::start()));
+}
+
+#[test]
+fn it_survives_all_faults() {
+    survive_all_faults(&mut Agent::start(), said_of);
 }
 
 #[test]
@@ -494,10 +510,6 @@ const LIES: &[(&str, Words)] = &[
     ("a page", |to| say(to, 200, INDEXED, b"<html>It works!</html>")),
     ("a list", |to| say(to, 200, INDEXED, b"[]")),
     ("another status", |to| say(to, 204, INDEXED, b"")),
-    ("a broken end", |to| {
-        to.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n{INDEXED}\r\n{{}}").as_bytes())?;
-        Err(io::ErrorKind::Other.into())
-    }),
     ("depth", |to| say(to, 200, INDEXED, format!(r#"{{"web":{}"#, "[".repeat(1_000_000)).as_bytes())),
     ("names without end", |to| endless(to, "{", r#""a":[],"#)),
     ("a name without end", |to| endless(to, "{\"", "x")),
