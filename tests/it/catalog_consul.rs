@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::catalogs::{Behind, System, health, keep_the_contract, survive_all_faults, until_shown};
+use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
 use crate::support::upstream::{Asked, Reserved, Upstream, say};
 use crate::support::{Client, Daemon, Far, Fault, Setup, eventually};
 
@@ -244,7 +244,7 @@ fn it_keeps_the_contract_of_catalogs() {
 
 #[test]
 fn it_survives_all_faults() {
-    survive_all_faults(&mut Agent::start(), said_of);
+    survive_all_faults(&mut Agent::start(), said_of, Length::Short);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::catalogs::{Behind, System, health, keep_the_contract, survive_all_faults, until_shown};
+use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
 use crate::support::client::instance;
 use crate::support::tls::Pki;
 use crate::support::upstream::{Asked, Reserved, Upstream, say};
@@ -266,7 +266,7 @@ fn it_keeps_the_contract_of_catalogs() {
 
 #[test]
 fn it_survives_all_faults() {
-    survive_all_faults(&mut Server::start(), said_of);
+    survive_all_faults(&mut Server::start(), said_of, Length::Short);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::catalogs::{Behind, System, health, keep_the_contract, survive_all_faults, until_shown};
+use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
 use crate::support::kubernetes::Cluster;
 use crate::support::{Client, Daemon, Far, Fault, FaultProxy, Setup, eventually};
 
@@ -128,7 +128,7 @@ fn it_keeps_to_what_every_catalog_does() {
 
 #[test]
 fn it_survives_all_faults() {
-    survive_all_faults(&mut Kubernetes(Cluster::start(&["default"])), said_of);
+    survive_all_faults(&mut Kubernetes(Cluster::start(&["default"])), said_of, Length::Short);
 }
 
 #[test]

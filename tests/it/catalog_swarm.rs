@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use self::engine::{Engine, Mood, Swarm};
-use crate::catalogs::{Behind, System, health, keep_the_contract, survive_all_faults, until_shown};
+use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
 use crate::support::tls::Pki;
 use crate::support::upstream::Upstream;
 use crate::support::{Client, Daemon, Far, Fault, Setup, eventually};
@@ -80,7 +80,7 @@ fn a_swarm_keeps_the_contract() {
 
 #[test]
 fn a_swarm_survives_all_faults() {
-    survive_all_faults(&mut SmallSwarm(Engine::start(Swarm::with(&[]))), said_of);
+    survive_all_faults(&mut SmallSwarm(Engine::start(Swarm::with(&[]))), said_of, Length::Short);
 }
 
 #[test]

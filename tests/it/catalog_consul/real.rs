@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use super::said_of;
-use crate::catalogs::{Behind, System, keep_the_contract, survive_all_faults};
+use crate::catalogs::{Behind, Length, System, keep_the_contract, survive_all_faults};
 use crate::support::{Client, Far, real};
 
 /// An agent that somebody else has started.
@@ -67,5 +67,5 @@ fn it_keeps_the_contract_of_catalogs() {
 #[test]
 #[ignore = "needs a real agent of Consul: make test.consul"]
 fn it_survives_all_faults() {
-    survive_all_faults(&mut RealAgent::given(), said_of);
+    survive_all_faults(&mut RealAgent::given(), said_of, Length::Long);
 }

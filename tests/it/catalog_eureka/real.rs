@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use super::{flags_at, listed, said_of};
-use crate::catalogs::{Behind, System, keep_the_contract, survive_all_faults};
+use crate::catalogs::{Behind, Length, System, keep_the_contract, survive_all_faults};
 use crate::support::{Client, Far, real};
 
 /// A server that somebody else has started.
@@ -69,5 +69,5 @@ fn it_keeps_the_contract_of_catalogs() {
 #[test]
 #[ignore = "needs a real Eureka server: make interop"]
 fn it_survives_all_faults() {
-    survive_all_faults(&mut RealServer::given(), said_of);
+    survive_all_faults(&mut RealServer::given(), said_of, Length::Long);
 }

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::{said_of, slice};
-use crate::catalogs::{Behind, System, keep_the_contract, survive_all_faults};
+use crate::catalogs::{Behind, Length, System, keep_the_contract, survive_all_faults};
 use crate::support::{Client, Far, FaultProxy, real};
 
 /// A cluster that somebody else has started.
@@ -106,5 +106,5 @@ fn it_keeps_to_what_every_catalog_does() {
 #[test]
 #[ignore = "needs a real API server of Kubernetes: make test.kubernetes"]
 fn it_survives_all_faults() {
-    survive_all_faults(&mut RealCluster::given(), said_of);
+    survive_all_faults(&mut RealCluster::given(), said_of, Length::Long);
 }

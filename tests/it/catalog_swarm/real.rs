@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::said_of;
-use crate::catalogs::{Behind, System, keep_the_contract, survive_all_faults};
+use crate::catalogs::{Behind, Length, System, keep_the_contract, survive_all_faults};
 use crate::support::{Client, Far, FaultProxy, real};
 
 /// An engine that somebody else has started.
@@ -98,5 +98,5 @@ fn a_swarm_keeps_the_contract() {
 #[test]
 #[ignore = "needs a real swarm of Docker: make test.swarm"]
 fn a_swarm_survives_all_faults() {
-    survive_all_faults(&mut RealEngine::given(), said_of);
+    survive_all_faults(&mut RealEngine::given(), said_of, Length::Long);
 }

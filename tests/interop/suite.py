@@ -1,0 +1,38 @@
+"""The suite that all catalogs play, with a real system in the place of the small one.
+
+Never: starts the system, or takes a suite for passed that did not run.
+"""
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from programs import Failed, LeftOut
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SECONDS = 900
+TESTS = 2
+
+
+def command(*more):
+    return ["cargo", "test", "--locked", "--test", "it", *more]
+
+
+def prepare():
+    """Builds it, so that it can be played where there is no network."""
+    if not shutil.which("cargo"):
+        raise LeftOut("cargo is not installed, which builds the suite")
+    built = subprocess.run(command("--no-run"), cwd=ROOT, capture_output=True, text=True, check=False)
+    if built.returncode != 0:
+        raise Failed(f"the suite does not build: {built.stderr[-2000:]}")
+
+
+def play(chapter, **variables):
+    """Plays the tests of a chapter that need a real system, which the variables name."""
+    done = subprocess.run(command("--offline", "--", "--ignored", "--test-threads", "1", f"{chapter}::real::"), cwd=ROOT,
+                          env={**os.environ, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=SECONDS, check=False)
+    passed = re.search(r"^test result: ok\. (\d+) passed; 0 failed", done.stdout, re.MULTILINE)
+    if done.returncode != 0 or not passed or int(passed[1]) != TESTS:
+        raise Failed(f"the suite of {chapter}: {done.stdout[-6000:]}{done.stderr[-2000:]}")
