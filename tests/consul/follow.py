@@ -205,7 +205,7 @@ class Course:
         check(self.ours.shown() == {}, f"Consul itself is shown: {self.ours.shown()}")
 
     def suite(self):
-        suite.play("catalog_consul", A8_TEST_CONSUL=f"http://127.0.0.1:{self.agent.port}")
+        suite.play("catalog_consul", self.directory, A8_TEST_CONSUL=f"http://127.0.0.1:{self.agent.port}")
         self.ours.waits("it leaves nothing", {})
 
     def appears(self):

@@ -82,7 +82,7 @@ class Catalog:
         until(PATIENCE, "it is current", lambda: self.state()["state"] == "current")
 
     def suite(self):
-        suite.play("catalog_eureka", A8_TEST_EUREKA=f"http://127.0.0.1:{self.followed.port}")
+        suite.play("catalog_eureka", self.directory, A8_TEST_EUREKA=f"http://127.0.0.1:{self.followed.port}")
         until(PATIENCE, "it leaves nothing", lambda: self.registry.instances() == {})
 
     def appears(self):

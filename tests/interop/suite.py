@@ -28,11 +28,15 @@ def prepare():
         raise Failed(f"the suite does not build: {built.stderr[-2000:]}")
 
 
-def play(chapter, **variables):
+def play(chapter, directory, **variables):
     """Plays the tests of a chapter that need a real system, which the variables name."""
-    done = subprocess.run(command("--offline", "--", "--ignored", "--test-threads", "1", f"{chapter}::real::"), cwd=ROOT,
-                          env={**os.environ, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=SECONDS, check=False)
-    passed = re.search(r"^test result: ok\. (\d+) passed; 0 failed", done.stdout, re.MULTILINE)
-    if done.returncode != 0 or not passed or int(passed[1]) != TESTS:
-        raise Failed(f"the suite of {chapter}: {done.stdout[-6000:]}{done.stderr[-2000:]}")
+    log = directory / "suite.log"
+    with open(log, "wb") as out:
+        status = subprocess.run(command("--offline", "--", "--ignored", "--test-threads", "1", f"{chapter}::real::"),
+                                cwd=ROOT, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                timeout=SECONDS, check=False).returncode
+    said = log.read_text(errors="replace")
+    passed = re.search(r"^test result: ok\. (\d+) passed; 0 failed", said, re.MULTILINE)
+    if status != 0 or not passed or int(passed[1]) != TESTS:
+        panics = re.findall(r"^thread .* panicked at .*\n.*$", said, re.MULTILINE)
+        raise Failed("\n".join([f"the suite of {chapter}, see {log}", *(panics or said.splitlines()[-5:])]))

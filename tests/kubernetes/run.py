@@ -107,7 +107,7 @@ class Course:
     # --- what is tried, in order
 
     def suite(self):
-        suite.play("catalog_kubernetes", A8_TEST_KUBERNETES=f"https://127.0.0.1:{self.cluster.port}",
+        suite.play("catalog_kubernetes", self.directory, A8_TEST_KUBERNETES=f"https://127.0.0.1:{self.cluster.port}",
                    A8_TEST_KUBERNETES_CA=str(self.cluster.ca), A8_TEST_KUBERNETES_ADMIN=ADMIN,
                    A8_TEST_KUBERNETES_TOKEN_FILE=str(self.token))
 

@@ -1,6 +1,6 @@
 //! The suite that all catalogs play, with a real agent of Consul at `A8_TEST_CONSUL`, a URL, which is led and has no ACL.
 //!
-//! Never: leaves a service there.
+//! Never: leaves a service there, unless it fails.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! The suite that all catalogs play, with a real Eureka server at `A8_TEST_EUREKA`, a URL without a path, whose API is
 //! below `/eureka` and which has no instances.
 //!
-//! Never: leaves an instance there.
+//! Never: leaves an instance there, unless it fails.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

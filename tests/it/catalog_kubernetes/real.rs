@@ -3,7 +3,7 @@
 //! `A8_TEST_KUBERNETES` is its URL, without a path; `A8_TEST_KUBERNETES_CA` a file with who signed for it;
 //! `A8_TEST_KUBERNETES_TOKEN_FILE` the file with the token that a registry shows; `A8_TEST_KUBERNETES_ADMIN` the token of
 //! somebody who may change slices. Registries ask it through a proxy, to which they speak without TLS.
-//! Never: leaves a slice there.
+//! Never: leaves a slice there, unless it fails.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

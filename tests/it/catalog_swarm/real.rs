@@ -2,7 +2,7 @@
 //! node of a swarm, advertised at 127.0.0.1, without services, and has the image `task:1`, which runs `/task PORT`.
 //!
 //! Which address a task has on a network Docker decides: instances are told apart by published ports here.
-//! Never: leaves a service there.
+//! Never: leaves a service there, unless it fails.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

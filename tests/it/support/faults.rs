@@ -204,12 +204,12 @@ async fn head(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(Vec<u8>, Vec<u
     }
 }
 
-/// The same head for a body that ends with the connection.
+/// The same head for a plain body that ends with the connection.
 fn without_length(head: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(head);
     let is_kept = |line: &&str| {
         let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        !["content-length", "transfer-encoding", "connection"].contains(&name.as_str())
+        !["content-length", "content-encoding", "transfer-encoding", "connection"].contains(&name.as_str())
     };
     let lines: Vec<_> = text.trim_end().split("\r\n").filter(is_kept).collect();
     format!("{}\r\nConnection: close\r\n\r\n", lines.join("\r\n")).into_bytes()
