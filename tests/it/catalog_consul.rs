@@ -475,6 +475,36 @@ fn room_that_becomes_free_is_used() {
 }
 
 #[test]
+fn what_is_left_out_counts_once_however_often_it_changes() {
+    let agent = Agent::start();
+    let tagged = |tag: usize| -> Vec<Value> {
+        let entries = (1..=4).map(|nth| {
+            let mut entry = entry("web", &format!("10.0.0.{nth}:80"));
+            entry["Service"]["Tags"] = json!([format!("t{tag}")]);
+            entry
+        });
+        entries.collect()
+    };
+    agent.set("web", tagged(0));
+    let registry = following(&agent, "--catalog_max_instances 2");
+    let client = registry.client();
+    for nth in 1..=3 {
+        agent.set("web", tagged(nth));
+        eventually("the change shows", || {
+            (client.get("/api/v1/instances").ok().text().matches(&format!("t{nth}")).count() == 2)
+                .then_some(())
+        });
+    }
+    let left_out = "a8_catalog_left_out_instances{catalog=\"consul\"}";
+    assert_eq!(registry.metric(left_out), 2.0);
+    // Of those that are shown one goes, then all but one.
+    agent.set("web", tagged(4).split_off(1));
+    registry.until_metric(left_out, 1.0);
+    agent.set("web", tagged(5).split_off(3));
+    registry.until_metric(left_out, 0.0);
+}
+
+#[test]
 fn a_token_that_is_refused_keeps_what_there_was() {
     let agent = Agent::start();
     agent.set("web", vec![entry("web", "10.0.0.1:80")]);
