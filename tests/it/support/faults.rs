@@ -175,8 +175,10 @@ async fn spoil(near: &mut TcpStream, far: Box<dyn Duplex>, fault: Fault) -> io::
         to_near.write_all(&body[..body.len() / 2]).await?;
     } else {
         to_near.write_all(&without_length(&head)).await?;
-        while fault == Fault::Endless {
-            to_near.write_all(&[b' '; 64 * 1024]).await?;
+        if fault == Fault::Endless {
+            loop {
+                to_near.write_all(&[b' '; 64 * 1024]).await?;
+            }
         }
         to_near.write_all(&noise()).await?;
     }
