@@ -178,7 +178,6 @@ class Course:
     def steps(self):
         yield "the registry starts with an agent that is not there", self.early
         yield "the agent starts and is followed", self.starts
-        yield "the suite that all catalogs play", self.suite
         yield "a service appears as Consul has it", self.appears
         yield "checks are statuses", self.checks
         yield "maintenance of a service and of the node", self.maintenance
@@ -190,6 +189,7 @@ class Course:
         yield "the agent goes, what it had stays", self.outage
         yield "the agent comes back", self.recovery
         yield "the agent comes back without its past", self.amnesia
+        yield "the suite that all catalogs play", self.suite
         yield "a token that is wrong", self.wrong_token
         yield "a token that may see one service", self.narrow_token
         yield "a token that is taken away", self.revoked_token
@@ -203,10 +203,6 @@ class Course:
         self.agent.start()
         self.ours.is_current()
         check(self.ours.shown() == {}, f"Consul itself is shown: {self.ours.shown()}")
-
-    def suite(self):
-        suite.play("catalog_consul", self.directory, A8_TEST_CONSUL=f"http://127.0.0.1:{self.agent.port}")
-        self.ours.waits("it leaves nothing", {})
 
     def appears(self):
         self.agent.register("web", "web-1", 8001, Tags=["v1", "http"], Meta={"zone": "blue"})
@@ -310,6 +306,12 @@ class Course:
         self.ours.waits("changes are followed", {"10.1.0.1:8009": "UP"}, PATIENCE)
         slowest = max(self.ours.delays)
         print(f"           slowest of {len(self.ours.delays)} changes: {slowest:.2f} s", flush=True)
+
+    def suite(self):
+        self.agent.deregister("web-9")
+        self.ours.waits("nothing is there", {})
+        suite.play("catalog_consul", self.directory, A8_TEST_CONSUL=f"http://127.0.0.1:{self.agent.port}")
+        self.ours.waits("it leaves nothing", {})
 
     def follower(self, name, *options):
         ours = Following(self.binary, self.directory, self.guarded, name, *options)
