@@ -10,6 +10,7 @@ pub mod eureka;
 pub mod filesystem;
 mod following;
 pub mod kubernetes;
+mod left_out;
 mod metrics;
 mod sink;
 mod standing;
@@ -23,6 +24,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::left_out::LeftOut;
+use self::sink::Says;
 use crate::directory::Overlay;
 use crate::model::{CatalogName, Clock, Instance, InstanceId, Moment, Namespace};
 use crate::store::Store;
@@ -60,11 +63,31 @@ struct Book {
     standing: Standing,
     /// What it has in each namespace, by id.
     found: HashMap<Namespace, HashMap<InstanceId, Arc<Instance>>>,
+    left_out: LeftOut,
     /// When something skipped was last logged, and how much was not since.
     skip_logged: Option<Moment>,
     skips_unlogged: u64,
 }
 
+/// What a catalog tells of a namespace.
+#[derive(Debug)]
+struct Telling<'a> {
+    name: CatalogName,
+    namespace: &'a Namespace,
+    says: Says,
+    extent: Extent,
+    puts: Vec<Instance>,
+    gone: Vec<InstanceId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Everything,
+    Changes,
+}
+
+/// Ids of instances beyond a catalog's bound that are remembered, over all namespaces.
+const LEFT_OUT_REMEMBERED: usize = 50_000;
 /// Between two lines about things left out.
 const SKIP_LOG_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -130,39 +153,35 @@ impl Catalogs {
         &self.0.books[name.position()]
     }
 
-    fn replace(&self, name: CatalogName, namespace: &Namespace, instances: Vec<Instance>) -> Taken {
+    /// All that a catalog has in a namespace.
+    fn replace(&self, name: CatalogName, says: Says, namespace: &Namespace, puts: Vec<Instance>) -> Taken {
         let mut book = self.book(name).lock();
-        let ids: HashSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
+        let ids: HashSet<&InstanceId> = puts.iter().map(|instance| &instance.id).collect();
         let known = book.found.get(namespace);
         let gone =
             known.into_iter().flat_map(HashMap::keys).filter(|id| !ids.contains(id)).cloned().collect();
-        // Those that were left out before are found anew each time.
-        self.take(&mut book, name, namespace, instances, gone, 0)
+        book.left_out.forget(namespace);
+        self.take(&mut book, Telling { name, namespace, says, extent: Extent::Everything, puts, gone })
     }
 
+    /// What changed in a namespace.
     fn change(
         &self,
         name: CatalogName,
+        says: Says,
         namespace: &Namespace,
         puts: Vec<Instance>,
         gone: &[InstanceId],
     ) -> Taken {
+        let (extent, gone) = (Extent::Changes, gone.to_vec());
         let mut book = self.book(name).lock();
-        let left_out = book.standing.left_out;
-        self.take(&mut book, name, namespace, puts, gone.to_vec(), left_out)
+        self.take(&mut book, Telling { name, namespace, says, extent, puts, gone })
     }
 
-    /// Takes over what differs, as far as the catalog may have it; `left_out` were left out before and still are.
-    fn take(
-        &self,
-        book: &mut Book,
-        name: CatalogName,
-        namespace: &Namespace,
-        puts: Vec<Instance>,
-        gone: Vec<InstanceId>,
-        left_out: usize,
-    ) -> Taken {
-        let Book { standing, found, .. } = book;
+    /// Takes over what differs, as far as the catalog may have it.
+    fn take(&self, book: &mut Book, telling: Telling<'_>) -> Taken {
+        let Telling { name, namespace, says, extent, puts, gone } = telling;
+        let Book { standing, found, left_out, .. } = book;
         let known = found.entry(namespace.clone()).or_default();
         let mut overlay = Overlay::of(name);
         let put: HashSet<&InstanceId> = puts.iter().map(|instance| &instance.id).collect();
@@ -170,6 +189,8 @@ impl Catalogs {
             if known.remove(&id).is_some() {
                 standing.instances -= 1;
                 overlay.gone.push(id);
+            } else {
+                left_out.remove(namespace, &id);
             }
         }
         drop(put);
@@ -183,9 +204,16 @@ impl Catalogs {
                 Some(_) => {}
                 None if self.0.max_instances <= standing.instances => {
                     skipped += 1;
+                    match extent {
+                        Extent::Everything => left_out.list(namespace, instance.id),
+                        Extent::Changes => left_out.add(namespace, instance.id),
+                    }
                     continue;
                 }
-                None => standing.instances += 1,
+                None => {
+                    left_out.remove(namespace, &instance.id);
+                    standing.instances += 1;
+                }
             }
             let instance = Arc::new(instance);
             known.insert(instance.id.clone(), instance.clone());
@@ -201,8 +229,11 @@ impl Catalogs {
                 self.0.max_instances
             );
         }
-        standing.left_out = left_out + skipped;
-        self.is_current(name, standing);
+        standing.left_out = left_out.count();
+        match says {
+            Says::Current => self.is_current(name, standing),
+            Says::Nothing => {}
+        }
         let changed = overlay.puts.len() + overlay.gone.len();
         if changed != 0
             && let Err(error) = self.0.store.overlay(namespace, overlay)
@@ -271,6 +302,12 @@ impl Catalogs {
 
 impl Book {
     fn empty() -> Self {
-        Self { standing: Standing::waiting(), found: HashMap::new(), skip_logged: None, skips_unlogged: 0 }
+        Self {
+            standing: Standing::waiting(),
+            found: HashMap::new(),
+            left_out: LeftOut::none(LEFT_OUT_REMEMBERED),
+            skip_logged: None,
+            skips_unlogged: 0,
+        }
     }
 }

@@ -162,14 +162,18 @@ impl Filesystem {
 impl Follower {
     fn look(&mut self) -> Looked {
         let Self { folder, watch, sink, faults } = self;
+        let begun = Instant::now();
+        // While one file is broken, all is not well by another one that is read.
+        let telling = if *faults == 0 { sink.clone() } else { sink.while_failing() };
         let looked = folder.look(&mut |namespace, instances| {
-            sink.replace(namespace, instances);
+            telling.replace(namespace, instances);
         });
         sink.left_out(looked.left_out);
+        // Something else was said of a look that took long.
+        let is_late = SLOW <= begun.elapsed();
         match looked.faults {
             0 => sink.current(),
-            // Whoever replaces says that all is well, which it is not.
-            now if now != *faults || looked.told != 0 => {
+            now if now != *faults || is_late => {
                 sink.failed(format!("{now} of its files cannot be used; the log says which"));
             }
             _ => {}

@@ -12,6 +12,7 @@ use crate::model::{CatalogName, Instance, InstanceId, Namespace};
 pub struct Sink {
     catalogs: Catalogs,
     name: CatalogName,
+    says: Says,
 }
 
 /// What became of what a catalog said.
@@ -23,6 +24,15 @@ pub struct Taken {
     pub left_out: usize,
 }
 
+/// What it means for the catalog as a whole that it tells what it has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// It is current.
+    Current,
+    /// Nothing.
+    Nothing,
+}
+
 /// Instances beyond a catalog's bound that are made, only to be counted.
 const COUNTED: usize = 50_000;
 
@@ -30,7 +40,7 @@ const COUNTED: usize = 50_000;
 
 impl Sink {
     pub(super) fn new(catalogs: Catalogs, name: CatalogName) -> Self {
-        Self { catalogs, name }
+        Self { catalogs, name, says: Says::Current }
     }
 
     /// Which catalog speaks.
@@ -39,16 +49,23 @@ impl Sink {
         self.name
     }
 
-    /// These are all instances that the catalog has in this namespace, each made by
-    /// [`Registration::found`](crate::model::Registration::found); of equal ids the first counts. Only what differs from before is published. Empty: the
-    /// namespace has none any more. The catalog is current.
-    pub fn replace(&self, namespace: &Namespace, instances: Vec<Instance>) -> Taken {
-        self.catalogs.replace(self.name, namespace, instances)
+    /// The same for what is found while something else fails: to tell it does not make the catalog current.
+    #[must_use]
+    pub fn while_failing(&self) -> Self {
+        Self { says: Says::Nothing, ..self.clone() }
     }
 
-    /// These instances are new or changed, and those ids are gone. Costs what changed. The catalog is current.
+    /// These are all instances that the catalog has in this namespace, each made by
+    /// [`Registration::found`](crate::model::Registration::found); of equal ids the first counts. Only what differs from before is published. Empty: the
+    /// namespace has none any more. The catalog is current, but [`while_failing`](Self::while_failing).
+    pub fn replace(&self, namespace: &Namespace, instances: Vec<Instance>) -> Taken {
+        self.catalogs.replace(self.name, self.says, namespace, instances)
+    }
+
+    /// These instances are new or changed, and those ids are gone. Costs what changed. The catalog is current, but
+    /// [`while_failing`](Self::while_failing).
     pub fn change(&self, namespace: &Namespace, puts: Vec<Instance>, gone: &[InstanceId]) -> Taken {
-        self.catalogs.change(self.name, namespace, puts, gone)
+        self.catalogs.change(self.name, self.says, namespace, puts, gone)
     }
 
     /// What was said is still so.

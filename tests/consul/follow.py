@@ -2,7 +2,7 @@
 """A registry that follows a real Consul agent.
 
 The agent is built once from its sources, as go.mod here pins them; A8_CONSUL may name one that is there already.
-Never: needs more than Python's own library and Go; leaves a process behind; lets the agent listen or call beyond loopback.
+Never: needs more than Python's own library, Go and Cargo; leaves a process behind; lets the agent listen or call beyond loopback.
 """
 import argparse
 import hashlib
@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -21,8 +20,9 @@ sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "interop"))
 
-from programs import Failed, LeftOut, Process, Registry, call, end_all, free_port, until
-from run import Report
+import suite
+from programs import Failed, LeftOut, Process, Registry, call, free_port, until
+from report import conduct
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "a8registry" / "consul"
 MODULE = "github.com/hashicorp/consul"
@@ -189,6 +189,7 @@ class Course:
         yield "the agent goes, what it had stays", self.outage
         yield "the agent comes back", self.recovery
         yield "the agent comes back without its past", self.amnesia
+        yield "the suite that all catalogs play", self.suite
         yield "a token that is wrong", self.wrong_token
         yield "a token that may see one service", self.narrow_token
         yield "a token that is taken away", self.revoked_token
@@ -306,6 +307,12 @@ class Course:
         slowest = max(self.ours.delays)
         print(f"           slowest of {len(self.ours.delays)} changes: {slowest:.2f} s", flush=True)
 
+    def suite(self):
+        self.agent.deregister("web-9")
+        self.ours.waits("nothing is there", {})
+        suite.play("catalog_consul", self.directory, A8_TEST_CONSUL=f"http://127.0.0.1:{self.agent.port}")
+        self.ours.waits("it leaves nothing", {})
+
     def follower(self, name, *options):
         ours = Following(self.binary, self.directory, self.guarded, name, *options)
         self.ends.insert(0, ours.registry.stop)
@@ -350,34 +357,16 @@ def main():
     options = parser.parse_args()
     if not os.access(options.binary, os.X_OK):
         sys.exit(f"no registry at {options.binary}; build it first, or name it")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(130))
-    directory = Path(tempfile.mkdtemp(prefix="a8-consul-"))
-    report = Report()
+    return conduct("consul", lambda directory, report: run(os.path.abspath(options.binary), directory, report))
+
+
+def run(binary, directory, report):
+    suite.prepare()
+    course = Course(agent_program(), binary, directory)
     try:
-        try:
-            course = Course(agent_program(), os.path.abspath(options.binary), directory)
-        except LeftOut as reason:
-            report.left_out.append(f"consul: {reason}")
-        else:
-            try:
-                for text, work in course.steps():
-                    if not report.step("consul", text, work):
-                        break
-            finally:
-                course.close()
+        report.steps("consul", course.steps())
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        end_all()
-        if report.failed:
-            print(f"logs are in {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-    for line in report.left_out:
-        print(f"left out: {line}")
-    print(f"consul: {report.passed} passed, {report.failed} failed")
-    return 1 if report.failed else 0
+        course.close()
 
 
 if __name__ == "__main__":

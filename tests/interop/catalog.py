@@ -6,6 +6,7 @@ import json
 import os
 import time
 
+import suite
 from clients import APP, CLIENTS, PATIENCE, Member, check
 from programs import Failed, LeftOut, Reference, Registry, call, free_port, until
 from proxy import Proxy
@@ -39,6 +40,7 @@ class Catalog:
     def steps(self):
         yield "the registry starts with servers that are not there", self.registry.start
         yield "the real server starts and is followed", self.starts
+        yield "the suite that all catalogs play", self.suite
         yield "a real client registers and is shown", self.appears
         yield "it is shown as its server has it", self.looks
         yield "status override", self.overrides
@@ -78,6 +80,10 @@ class Catalog:
         until(PATIENCE, "it fails", lambda: self.state().get("last_error"))
         self.followed.start()
         until(PATIENCE, "it is current", lambda: self.state()["state"] == "current")
+
+    def suite(self):
+        suite.play("catalog_eureka", self.directory, A8_TEST_EUREKA=f"http://127.0.0.1:{self.followed.port}")
+        until(PATIENCE, "it leaves nothing", lambda: self.registry.instances() == {})
 
     def appears(self):
         self.joins(self.clients[0], "a", 8001)
@@ -156,13 +162,12 @@ def run(options, directory, report):
         report.left_out.append("catalog: needs the registry itself")
         return
     try:
+        suite.prepare()
         catalog = Catalog(options, directory)
     except LeftOut as reason:
         report.left_out.append(f"catalog: {reason}")
         return
     try:
-        for text, work in catalog.steps():
-            if not report.step("catalog", text, work):
-                break
+        report.steps("catalog", catalog.steps())
     finally:
         catalog.close()

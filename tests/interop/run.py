@@ -6,12 +6,7 @@ Never: needs more than Python's own library to run; leaves a process behind.
 import argparse
 import json
 import os
-import shutil
-import signal
 import sys
-import tempfile
-import time
-import traceback
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +16,8 @@ import catalog
 import peers
 import replay
 from clients import CLIENTS, PAIRS, Course, shown
-from programs import CACHE, Elsewhere, Failed, LeftOut, Reference, Registry, end_all
+from programs import CACHE, Elsewhere, Failed, LeftOut, Reference, Registry
+from report import conduct
 
 ALL = [*CLIENTS, *PAIRS, "peers", "catalog", "replay"]
 
@@ -38,31 +34,6 @@ def arguments():
     parser.add_argument("--facts", action="store_true", help="print what the clients sent, and timings")
     parser.add_argument("--record", metavar="DIR", help="write what each client sent to files in this directory")
     return parser.parse_args()
-
-
-class Report:
-    def __init__(self):
-        self.passed = self.failed = 0
-        self.left_out = []
-
-    def step(self, name, text, work):
-        """Runs one step; says whether the next ones make sense."""
-        at = time.monotonic()
-        try:
-            work()
-        except LeftOut as reason:
-            self.left_out.append(f"{name}: {reason}")
-            print(f"  left out {name}: {text}: {reason}", flush=True)
-            return False
-        except Exception as error:  # a broken step must not hide the others
-            self.failed += 1
-            print(f"  FAILED   {name}: {text}: {error}", flush=True)
-            if not isinstance(error, Failed):
-                traceback.print_exc()
-            return False
-        self.passed += 1
-        print(f"  ok       {name}: {text} ({time.monotonic() - at:.1f} s)", flush=True)
-        return True
 
 
 def server_for(options, directory):
@@ -95,9 +66,7 @@ def run_client(name, options, directory, report):
     try:
         if not report.step(name, f"{server.name} starts", server.start):
             return
-        for text, work in course.steps():
-            if not report.step(name, text, work):
-                break
+        report.steps(name, course.steps())
         if options.facts:
             for fact in course.facts:
                 print(f"           {fact}")
@@ -127,36 +96,23 @@ def main():
     options = arguments()
     if not (options.reference or options.against or os.access(options.binary, os.X_OK)):
         sys.exit(f"no registry at {options.binary}; build it first, or name it")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(130))
     CACHE.mkdir(parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix="a8-interop-"))
-    report = Report()
-    try:
-        for name in options.only or ALL:
-            print(name, flush=True)
-            if name in CLIENTS or name in PAIRS:
-                run_client(name, options, directory, report)
-            elif options.against:
-                report.left_out.append(f"{name}: needs the registry itself")
-            elif name == "peers":
-                peers.run(options, directory, report)
-            elif name == "catalog":
-                catalog.run(options, directory, report)
-            else:
-                replay.run(options, directory, report)
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        end_all()
-        if report.failed:
-            print(f"logs are in {directory}")
+    return conduct("interop", lambda directory, report: run_all(options, directory, report))
+
+
+def run_all(options, directory, report):
+    for name in options.only or ALL:
+        print(name, flush=True)
+        if name in CLIENTS or name in PAIRS:
+            run_client(name, options, directory, report)
+        elif options.against:
+            report.left_out.append(f"{name}: needs the registry itself")
+        elif name == "peers":
+            peers.run(options, directory, report)
+        elif name == "catalog":
+            catalog.run(options, directory, report)
         else:
-            shutil.rmtree(directory, ignore_errors=True)
-    for line in report.left_out:
-        print(f"left out: {line}")
-    print(f"interop: {report.passed} passed, {report.failed} failed")
-    return 1 if report.failed else 0
+            replay.run(options, directory, report)
 
 
 if __name__ == "__main__":

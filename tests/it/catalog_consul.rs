@@ -1,20 +1,22 @@
 //! The catalog of Consul, against a small agent that answers blocking queries as a real one does, and against agents that
 //! lie.
 //!
-//! Never: needs an agent that is not started here.
+//! Never: needs an agent that is not started here, but for what is named `real`.
+
+mod real;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::catalogs::{Rig, health, keep_the_contract, until_shown};
+use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
 use crate::support::upstream::{Asked, Reserved, Upstream, say};
-use crate::support::{Client, Daemon, Setup, eventually};
+use crate::support::{Client, Daemon, Far, Fault, Setup, eventually};
 
 /// An agent in the test's hand.
 struct Agent {
@@ -185,13 +187,17 @@ impl Drop for Agent {
     }
 }
 
-impl Rig for Agent {
+impl System for Agent {
     fn catalog(&self) -> &'static str {
         "consul"
     }
 
-    fn flags(&self) -> Vec<String> {
-        vec![self.flag()]
+    fn flags(&self, at: SocketAddr) -> Vec<String> {
+        vec![format!("--consul_url=http://{at}")]
+    }
+
+    fn far(&self) -> Far {
+        Far::Tcp(self.upstream().address())
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
@@ -207,14 +213,6 @@ impl Rig for Agent {
             self.set(service, entries);
         }
     }
-
-    fn fails(&mut self) {
-        self.lie(Some(Lie { about: "/", words: |to| say(to, 500, "", b"No cluster leader") }));
-    }
-
-    fn recovers(&mut self) {
-        self.lie(None);
-    }
 }
 
 #[track_caller]
@@ -226,9 +224,27 @@ fn one(client: &Client) -> Value {
     client.get("/api/v1/instances?status=ALL").ok().json()["instances"][0].clone()
 }
 
+/// One of what health says of each fault.
+fn said_of(fault: Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::Cut => &["broke off", "cannot be connected to"],
+        Fault::Delayed => &[],
+        Fault::Refusing => &["answers 500"],
+        Fault::Half => &["broke off"],
+        Fault::Garbage => &["answers what is no list of services in JSON"],
+        Fault::Endless => &["answers with more than"],
+        Fault::Silent => &["does not answer in time"],
+    }
+}
+
 #[test]
 fn it_keeps_the_contract_of_catalogs() {
-    keep_the_contract(&mut Agent::start());
+    keep_the_contract(&mut Behind::proxy(Agent::start()));
+}
+
+#[test]
+fn it_survives_all_faults() {
+    survive_all_faults(&mut Agent::start(), said_of, Length::Short);
 }
 
 #[test]
@@ -459,6 +475,36 @@ fn room_that_becomes_free_is_used() {
 }
 
 #[test]
+fn what_is_left_out_counts_once_however_often_it_changes() {
+    let agent = Agent::start();
+    let tagged = |tag: usize| -> Vec<Value> {
+        let entries = (1..=4).map(|nth| {
+            let mut entry = entry("web", &format!("10.0.0.{nth}:80"));
+            entry["Service"]["Tags"] = json!([format!("t{tag}")]);
+            entry
+        });
+        entries.collect()
+    };
+    agent.set("web", tagged(0));
+    let registry = following(&agent, "--catalog_max_instances 2");
+    let client = registry.client();
+    for nth in 1..=3 {
+        agent.set("web", tagged(nth));
+        eventually("the change shows", || {
+            (client.get("/api/v1/instances").ok().text().matches(&format!("t{nth}")).count() == 2)
+                .then_some(())
+        });
+    }
+    let left_out = "a8_catalog_left_out_instances{catalog=\"consul\"}";
+    assert_eq!(registry.metric(left_out), 2.0);
+    // Of those that are shown one goes, then all but one.
+    agent.set("web", tagged(4).split_off(1));
+    registry.until_metric(left_out, 1.0);
+    agent.set("web", tagged(5).split_off(3));
+    registry.until_metric(left_out, 0.0);
+}
+
+#[test]
 fn a_token_that_is_refused_keeps_what_there_was() {
     let agent = Agent::start();
     agent.set("web", vec![entry("web", "10.0.0.1:80")]);
@@ -494,10 +540,6 @@ const LIES: &[(&str, Words)] = &[
     ("a page", |to| say(to, 200, INDEXED, b"<html>It works!</html>")),
     ("a list", |to| say(to, 200, INDEXED, b"[]")),
     ("another status", |to| say(to, 204, INDEXED, b"")),
-    ("a broken end", |to| {
-        to.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n{INDEXED}\r\n{{}}").as_bytes())?;
-        Err(io::ErrorKind::Other.into())
-    }),
     ("depth", |to| say(to, 200, INDEXED, format!(r#"{{"web":{}"#, "[".repeat(1_000_000)).as_bytes())),
     ("names without end", |to| endless(to, "{", r#""a":[],"#)),
     ("a name without end", |to| endless(to, "{\"", "x")),

@@ -1,21 +1,23 @@
 //! The catalog of Eureka servers, against a small server that lists and tells changes as a real one does, and against
 //! servers that lie (spec amalgam8 section 8, eureka sections 1.3, 1.4 and 3.8).
 //!
-//! Never: needs a server that is not started here.
+//! Never: needs a server that is not started here, but for what is named `real`.
+
+mod real;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::catalogs::{Rig, health, keep_the_contract, until_shown};
+use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
 use crate::support::client::instance;
 use crate::support::tls::Pki;
 use crate::support::upstream::{Asked, Reserved, Upstream, say};
-use crate::support::{Client, Daemon, Setup, eventually};
+use crate::support::{Client, Daemon, Far, Fault, Setup, eventually};
 
 /// A server of instances in the test's hand.
 struct Server {
@@ -190,13 +192,17 @@ impl Server {
     }
 }
 
-impl Rig for Server {
+impl System for Server {
     fn catalog(&self) -> &'static str {
         "eureka"
     }
 
-    fn flags(&self) -> Vec<String> {
-        vec![format!("--eureka_url={}", self.url()), "--eureka_poll=50ms".into()]
+    fn flags(&self, at: SocketAddr) -> Vec<String> {
+        flags_at(at)
+    }
+
+    fn far(&self) -> Far {
+        Far::Tcp(self.upstream.address())
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
@@ -214,14 +220,6 @@ impl Rig for Server {
                 }
             }
         });
-    }
-
-    fn fails(&mut self) {
-        self.lie(Some(|to| say(to, 503, "", b"")));
-    }
-
-    fn recovers(&mut self) {
-        self.lie(None);
     }
 }
 
@@ -243,9 +241,32 @@ fn until_state(client: &Client, state: &str) {
     eventually(state, || (health(client, "eureka")["state"] == state).then_some(()));
 }
 
+/// The flags that make a registry follow a server at this address.
+fn flags_at(address: SocketAddr) -> Vec<String> {
+    vec![format!("--eureka_url=http://{address}/eureka/"), "--eureka_poll=50ms".into()]
+}
+
+/// One of what health says of each fault.
+fn said_of(fault: Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::Cut => &["broke off", "cannot be connected to"],
+        Fault::Delayed => &[],
+        Fault::Refusing => &["answers 500"],
+        Fault::Half => &["broke off"],
+        Fault::Garbage => &["answers what is no list of applications in JSON"],
+        Fault::Endless => &["answers with more than"],
+        Fault::Silent => &["does not answer in time"],
+    }
+}
+
 #[test]
 fn it_keeps_the_contract_of_catalogs() {
-    keep_the_contract(&mut Server::start());
+    keep_the_contract(&mut Behind::proxy(Server::start()));
+}
+
+#[test]
+fn it_survives_all_faults() {
+    survive_all_faults(&mut Server::start(), said_of, Length::Short);
 }
 
 #[test]
@@ -429,10 +450,6 @@ const LIES: &[(&str, Lie)] = &[
     ("another document", |to| say(to, 200, "", b"{}")),
     ("no list", |to| say(to, 200, "", br#"{"applications":[]}"#)),
     ("half a list", |to| say(to, 200, "", br#"{"applications":{"application":[{"name":"X","instance":["#)),
-    ("a broken end", |to| {
-        to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"applications\":{}}")?;
-        Err(io::ErrorKind::Other.into())
-    }),
     ("silence in the middle", |to| {
         to.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"applications\":{")?;
         io::copy(to, &mut io::sink()).and(Err(io::ErrorKind::Other.into()))

@@ -279,3 +279,36 @@ fn odd_files_do_no_harm() {
     files.write("cat/default.json", &["b:1"]);
     seen(&client, &["b:1"]);
 }
+
+#[test]
+fn a_file_that_stays_broken_is_said_once_whatever_happens_to_others() {
+    let files = Files::new();
+    for name in ["good", "bad"] {
+        files.write(&format!("cat/{name}.json"), &["a:1"]);
+    }
+    let registry = files.setup().args("--auth_mode trusted --ops_token ops").start();
+    let client = |name: &str| registry.client().bearer(name);
+    let state = || health(&client("ops"), "filesystem");
+    seen(&client("bad"), &["a:1"]);
+    files.put("cat/bad.json", "{");
+    eventually("it is said", || (state()["state"] == "failing").then_some(()));
+    for address in ["b:1", "c:1", "d:1"] {
+        files.write("cat/good.json", &[address]);
+        seen(&client("good"), &[address]);
+        assert_eq!((&state()["state"], &state()["failures"]), (&json!("failing"), &json!(1)));
+    }
+    seen(&client("bad"), &["a:1"]);
+    files.write("cat/bad.json", &["e:1"]);
+    seen(&client("bad"), &["e:1"]);
+    registry.logged("catalog filesystem is followed again");
+    eventually("it is well", || (state()["state"] == "current").then_some(()));
+    let log = registry.log();
+    for once in [
+        "bad.json: line 1",
+        "cannot be followed: 1 of its files",
+        "bad.json is well again",
+        "is followed again",
+    ] {
+        assert_eq!(log.matches(once).count(), 1, "{once}: {log}");
+    }
+}

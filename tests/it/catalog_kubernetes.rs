@@ -2,13 +2,16 @@
 //!
 //! Never: repeats what every catalog keeps to; it plays that as a whole.
 
+mod real;
+
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::catalogs::{Rig, health, keep_the_contract, until_shown};
-use crate::support::kubernetes::{Cluster, Mood};
-use crate::support::{Client, Daemon, Setup, eventually};
+use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
+use crate::support::kubernetes::Cluster;
+use crate::support::{Client, Daemon, Far, Fault, FaultProxy, Setup, eventually};
 
 const SLICES: &str = "default/endpointslices";
 const ENDPOINTS: &str = "default/endpoints";
@@ -18,13 +21,17 @@ const PODS: &str = "default/pods";
 #[derive(Debug)]
 struct Kubernetes(Cluster);
 
-impl Rig for Kubernetes {
+impl System for Kubernetes {
     fn catalog(&self) -> &'static str {
         "kubernetes"
     }
 
-    fn flags(&self) -> Vec<String> {
-        vec![self.0.flag()]
+    fn flags(&self, at: SocketAddr) -> Vec<String> {
+        vec![format!("--k8s_url=http://{at}")]
+    }
+
+    fn far(&self) -> Far {
+        far(&self.0)
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
@@ -39,14 +46,6 @@ impl Rig for Kubernetes {
             let addresses: Vec<_> = of_it.filter_map(|(_, value)| value.strip_suffix(":80")).collect();
             self.0.put(SLICES, slice(service, service, &addresses));
         }
-    }
-
-    fn fails(&mut self) {
-        self.0.is(Mood::Broken);
-    }
-
-    fn recovers(&mut self) {
-        self.0.is(Mood::Well);
     }
 }
 
@@ -105,9 +104,31 @@ fn last_error(client: &Client) -> String {
     health(client, "kubernetes")["last_error"].as_str().unwrap_or_default().to_owned()
 }
 
+fn far(cluster: &Cluster) -> Far {
+    Far::Tcp(([127, 0, 0, 1], cluster.port()).into())
+}
+
+/// One of what health says of each fault.
+fn said_of(fault: Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::Cut => &["cannot be reached"],
+        Fault::Delayed => &[],
+        Fault::Refusing => &["answers 500 Internal Server Error to a list of"],
+        Fault::Half => &["broke off"],
+        Fault::Garbage => &["cannot be read"],
+        Fault::Endless => &["the API server answers with more than"],
+        Fault::Silent => &["the API server is silent"],
+    }
+}
+
 #[test]
 fn it_keeps_to_what_every_catalog_does() {
-    keep_the_contract(&mut Kubernetes(Cluster::start(&["default"])));
+    keep_the_contract(&mut Behind::proxy(Kubernetes(Cluster::start(&["default"]))));
+}
+
+#[test]
+fn it_survives_all_faults() {
+    survive_all_faults(&mut Kubernetes(Cluster::start(&["default"])), said_of, Length::Short);
 }
 
 #[test]
@@ -290,9 +311,11 @@ fn what_happened_while_nobody_could_watch_is_found_by_a_list() {
     for (name, address) in [("a", "10.4.0.1"), ("b", "10.4.0.2"), ("c", "10.4.0.3")] {
         cluster.put(SLICES, slice(name, name, &[address]));
     }
-    let (_registry, client) = follow(&cluster, "");
+    let proxy = FaultProxy::to(far(&cluster));
+    let registry = Setup::new(&format!("--k8s_url http://{}", proxy.address())).start();
+    let client = registry.client();
     until_shown(&client, &["10.4.0.1:80", "10.4.0.2:80", "10.4.0.3:80"]);
-    cluster.is(Mood::Down);
+    proxy.set(Some(Fault::Cut));
     cluster.delete(SLICES, "a");
     cluster.put(SLICES, slice("b", "b", &["10.4.0.20"]));
     eventually("it is seen that the API server is gone", || {
@@ -300,7 +323,7 @@ fn what_happened_while_nobody_could_watch_is_found_by_a_list() {
     });
     until_shown(&client, &["10.4.0.1:80", "10.4.0.2:80", "10.4.0.3:80"]);
     cluster.forget_history();
-    cluster.is(Mood::Well);
+    proxy.set(None);
     until_shown(&client, &["10.4.0.20:80", "10.4.0.3:80"]);
     eventually("it is current", || last_error(&client).is_empty().then_some(()));
     // After a mere break it goes on where it was, without a list.
@@ -312,39 +335,6 @@ fn what_happened_while_nobody_could_watch_is_found_by_a_list() {
     cluster.delete(SLICES, "c");
     until_shown(&client, &["10.4.0.20:80"]);
     assert_eq!(lists(), before);
-}
-
-/// Whatever it says, what it had stays, memory is bounded, and all is well when it is.
-#[track_caller]
-fn check_survives(mood: Mood, says: &str) {
-    let cluster = Cluster::start(&["default"]);
-    cluster.put(SLICES, slice("s", "web", &["10.4.0.1"]));
-    let (registry, client) = follow(&cluster, "");
-    until_shown(&client, &["10.4.0.1:80"]);
-    cluster.forget_history();
-    cluster.is(mood);
-    eventually(says, || last_error(&client).contains(says).then_some(()));
-    until_shown(&client, &["10.4.0.1:80"]);
-    assert!(registry.resident() < 400 << 20, "{} bytes", registry.resident());
-    cluster.is(Mood::Well);
-    cluster.put(SLICES, slice("s", "web", &["10.4.0.2"]));
-    until_shown(&client, &["10.4.0.2:80"]);
-    eventually("it is current", || last_error(&client).is_empty().then_some(()));
-}
-
-#[test]
-fn an_api_server_that_says_no_json_changes_nothing() {
-    check_survives(Mood::Garbage, "cannot be read");
-}
-
-#[test]
-fn an_api_server_that_says_half_of_it_changes_nothing() {
-    check_survives(Mood::Half, "broke off");
-}
-
-#[test]
-fn an_api_server_that_talks_without_end_changes_nothing() {
-    check_survives(Mood::Endless, "more than 16777216 bytes");
 }
 
 #[test]

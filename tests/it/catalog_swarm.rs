@@ -1,46 +1,42 @@
 //! The catalog of a Docker Swarm, against a small engine in the words of a recorded one.
 //!
-//! Not here: a real engine; `tests/swarm/swarm.sh` has one.
 //! Never: looks at what the registry keeps of a swarm but through its API.
 
 mod engine;
+mod real;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use self::engine::{Engine, Mood, Swarm};
-use crate::catalogs::{Rig, health, keep_the_contract, until_shown};
+use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
 use crate::support::tls::Pki;
 use crate::support::upstream::Upstream;
-use crate::support::{Client, Daemon, Setup, eventually};
+use crate::support::{Client, Daemon, Far, Fault, Setup, eventually};
 
 /// A swarm for the suite that all catalogs play.
 struct SmallSwarm(Engine);
 
 // === impl SmallSwarm ===
 
-impl Rig for SmallSwarm {
+impl System for SmallSwarm {
     fn catalog(&self) -> &'static str {
         "swarm"
     }
 
-    fn flags(&self) -> Vec<String> {
-        vec![self.0.flag(), "--swarm_network=app".to_owned()]
+    fn flags(&self, at: SocketAddr) -> Vec<String> {
+        vec![format!("--swarm_url=tcp://{at}"), "--swarm_network=app".to_owned()]
+    }
+
+    fn far(&self) -> Far {
+        Far::Socket(self.0.socket())
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
         self.0.set(Swarm::with(instances));
         self.0.happen();
-    }
-
-    fn fails(&mut self) {
-        self.0.be(Mood::Refusing(500, "rpc error: the swarm does not have a leader"));
-        self.0.happen();
-    }
-
-    fn recovers(&mut self) {
-        self.0.be(Mood::Well);
     }
 }
 
@@ -64,9 +60,27 @@ fn listed(client: &Client, service: &str) -> Vec<(String, Value)> {
 const MESH: &str = "127.0.0.1:18081";
 const PUBLISHED: &str = "127.0.0.1:18080";
 
+/// One of what health says of each fault.
+fn said_of(fault: Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::Cut => &["the connection to the engine broke off", "the engine cannot be connected to"],
+        Fault::Delayed => &[],
+        Fault::Refusing => &["the engine answers with status 500"],
+        Fault::Half => &["the connection to the engine broke off"],
+        Fault::Garbage => &["the engine answers with what is not a list"],
+        Fault::Endless => &["the engine answers with more than 67108864 bytes"],
+        Fault::Silent => &["the engine does not answer in time"],
+    }
+}
+
 #[test]
 fn a_swarm_keeps_the_contract() {
-    keep_the_contract(&mut SmallSwarm(Engine::start(Swarm::with(&[]))));
+    keep_the_contract(&mut Behind::proxy(SmallSwarm(Engine::start(Swarm::with(&[])))));
+}
+
+#[test]
+fn a_swarm_survives_all_faults() {
+    survive_all_faults(&mut SmallSwarm(Engine::start(Swarm::with(&[]))), said_of, Length::Short);
 }
 
 #[test]
@@ -158,10 +172,8 @@ fn what_an_engine_says_wrongly_changes_nothing() {
         (Mood::Refusing(503, no_manager), "the engine is not in a swarm, or no manager of it"),
         (Mood::Refusing(503, "secret"), "the engine answers with status 503"),
         (Mood::Refusing(301, ""), "the engine answers with status 301"),
-        (Mood::Cut, "the connection to the engine broke off"),
         (Mood::Babbling("<html>secret"), "the engine answers with what is not a list"),
         (Mood::Babbling("{\"secret\": 1}"), "the engine answers with what is not a list"),
-        (Mood::Endless, "the engine answers with more than 67108864 bytes"),
     ] {
         engine.be(mood.clone());
         eventually(&format!("it is said of {mood:?}"), || {
@@ -174,13 +186,6 @@ fn what_an_engine_says_wrongly_changes_nothing() {
         eventually("it is well again", || (health(&client, "swarm")["state"] == "current").then_some(()));
     }
     assert!(!registry.log().contains("secret"), "{}", registry.log());
-    // One that says nothing is waited for, but nobody waits with it.
-    engine.be(Mood::Silent);
-    engine.happen();
-    until_shown(&client, &["10.0.0.1:1"]);
-    let begun = Instant::now();
-    assert_eq!(registry.stop().status, Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
 }
 
 #[test]

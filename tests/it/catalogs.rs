@@ -2,20 +2,30 @@
 //!
 //! Never: knows how a catalog asks; a [`Rig`] does.
 
+mod trouble;
+
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::support::client::instance;
-use crate::support::{Client, Redis, Setup, eventually};
+use crate::support::{Client, Daemon, Far, Fault, FaultProxy, Redis, Setup, eventually};
 
-/// A foreign system, small and in the test's hand.
+pub(crate) use trouble::{Length, survive_all_faults};
+
+/// What a catalog follows, as the contract needs it.
 pub(crate) trait Rig {
     /// The word for the catalog in metrics and errors.
     fn catalog(&self) -> &'static str;
 
     /// The flags that make a registry follow it.
     fn flags(&self) -> Vec<String>;
+
+    /// The address of the nth instance that it may have.
+    fn place(&self, nth: u16) -> String {
+        private_place(nth)
+    }
 
     /// From now on it has exactly these: services and the addresses of their instances.
     fn has(&mut self, instances: &[(&str, &str)]);
@@ -27,20 +37,89 @@ pub(crate) trait Rig {
     fn recovers(&mut self);
 }
 
+/// A foreign system that is asked by HTTP: a small one in the test's hand, or a real one.
+pub(crate) trait System {
+    /// The word for the catalog in metrics and errors.
+    fn catalog(&self) -> &'static str;
+
+    /// The flags that make a registry follow it when it is asked at this address, by plain HTTP.
+    fn flags(&self, at: SocketAddr) -> Vec<String>;
+
+    /// Where it is itself.
+    fn far(&self) -> Far;
+
+    /// The address of the nth instance that it may have.
+    fn place(&self, nth: u16) -> String {
+        private_place(nth)
+    }
+
+    /// From now on it has exactly these: services and the addresses of their instances.
+    fn has(&mut self, instances: &[(&str, &str)]);
+}
+
+/// A foreign system that can be made to fail.
+pub(crate) struct Behind<S> {
+    proxy: FaultProxy,
+    system: S,
+}
+
 /// Most instances that the catalog may have here.
-const BOUND: usize = 4;
+const BOUND: u16 = 4;
+
+fn private_place(nth: u16) -> String {
+    format!("10.0.0.{nth}:80")
+}
+
+// === impl Behind ===
+
+impl<S: System> Behind<S> {
+    /// A system that is followed through a proxy.
+    #[track_caller]
+    pub(crate) fn proxy(system: S) -> Self {
+        Self { proxy: FaultProxy::to(system.far()), system }
+    }
+}
+
+impl<S: System> Rig for Behind<S> {
+    fn catalog(&self) -> &'static str {
+        self.system.catalog()
+    }
+
+    fn flags(&self) -> Vec<String> {
+        self.system.flags(self.proxy.address())
+    }
+
+    fn place(&self, nth: u16) -> String {
+        self.system.place(nth)
+    }
+
+    fn has(&mut self, instances: &[(&str, &str)]) {
+        self.system.has(instances);
+    }
+
+    fn fails(&mut self) {
+        self.proxy.set(Some(Fault::Refusing));
+    }
+
+    fn recovers(&mut self) {
+        self.proxy.set(None);
+    }
+}
 
 /// Appears, changes, vanishes, keeps the last good state, recovers, is bounded, is read-only, never keeps the registry from
 /// being ready or from stopping.
 #[track_caller]
 pub(crate) fn keep_the_contract(rig: &mut dyn Rig) {
     let name = rig.catalog();
-    rig.has(&[("shop", "10.0.0.1:80")]);
+    let [one, two, three, four] = [1, 2, 3, 4].map(|nth| rig.place(nth));
+    let [one, two, three, four] = [&*one, &*two, &*three, &*four];
+    let ours = "10.9.9.9:1";
+    rig.has(&[("shop", one)]);
     let bound = format!("--catalog_max_instances={BOUND}");
     let setup = rig.flags().into_iter().fold(Setup::new("--log_level info").arg(bound), Setup::arg);
     let registry = setup.start();
     let client = registry.client();
-    until_shown(&client, &["10.0.0.1:80"]);
+    until_shown(&client, &[one]);
     let state = || health(&client, name);
     eventually("it says that it is current, and what it has", || {
         let state = state();
@@ -51,7 +130,7 @@ pub(crate) fn keep_the_contract(rig: &mut dyn Rig) {
     registry.until_metric(&sample("up"), 1.0);
 
     // Nobody can change what it has.
-    let found = client.get("/api/v1/instances").ok().json()["instances"][0].clone();
+    let found = client.get("/api/v1/instances?status=ALL").ok().json()["instances"][0].clone();
     let id = found["id"].as_str().expect("an id").to_owned();
     for (line, body) in [
         (format!("PUT /api/v1/instances/{id}/heartbeat"), ""),
@@ -66,17 +145,21 @@ pub(crate) fn keep_the_contract(rig: &mut dyn Rig) {
         assert_eq!((answer.status, answer.text()), (404, String::new()), "{line}");
     }
     let eureka = client.with("Accept: application/json").get("/eureka/v2/apps/shop").ok().json();
-    assert!(eureka["application"]["instance"].to_string().contains("10.0.0.1"), "{eureka}");
+    let host = one.split(':').next().expect("a host");
+    assert!(eureka["application"]["instance"].to_string().contains(host), "{eureka}");
 
     // It stands beside the registry's own, and every change is one of the same revision.
-    let own = client.register(&instance("own", "10.9.9.9:1"));
+    let own = client.register(&instance("own", ours));
     let before = client.get("/api/v1/instances").ok().header("etag").to_owned();
-    rig.has(&[("shop", "10.0.0.1:80"), ("shop", "10.0.0.2:80"), ("cart", "10.0.0.3:80")]);
-    until_shown(&client, &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.9.9.9:1"]);
+    rig.has(&[("shop", one), ("shop", two), ("cart", three)]);
+    until_shown(&client, &[one, two, three, ours]);
     assert_ne!(client.get("/api/v1/instances").ok().header("etag"), before);
-    assert_eq!(client.get("/api/v1/services").ok().json(), json!({"services": ["cart", "own", "shop"]}));
-    rig.has(&[("shop", "10.0.0.2:80")]);
-    until_shown(&client, &["10.0.0.2:80", "10.9.9.9:1"]);
+    // A real Eureka server writes names in capitals.
+    let services = client.get("/api/v1/services").ok().text().to_lowercase();
+    let services: Value = serde_json::from_str(&services).expect("JSON");
+    assert_eq!(services, json!({"services": ["cart", "own", "shop"]}));
+    rig.has(&[("shop", two)]);
+    until_shown(&client, &[two, ours]);
 
     // What fails keeps what it had, and nothing else fails with it.
     rig.fails();
@@ -86,15 +169,15 @@ pub(crate) fn keep_the_contract(rig: &mut dyn Rig) {
     });
     registry.until_metric(&sample("up"), 0.0);
     assert_eq!(client.get("/health/ready").status, 200);
-    until_shown(&client, &["10.0.0.2:80", "10.9.9.9:1"]);
+    until_shown(&client, &[two, ours]);
     client.renew(&own).ok();
     rig.recovers();
-    rig.has(&[("shop", "10.0.0.4:80")]);
-    until_shown(&client, &["10.0.0.4:80", "10.9.9.9:1"]);
+    rig.has(&[("shop", four)]);
+    until_shown(&client, &[four, ours]);
     eventually("it is current again", || (state()["state"] == "current").then_some(()));
 
     // It may not have more than its bound, whatever it claims.
-    let many: Vec<_> = (0..BOUND + 3).map(|nth| format!("10.1.0.{nth}:80")).collect();
+    let many: Vec<_> = (0..BOUND + 3).map(|nth| rig.place(10 + nth)).collect();
     let many: Vec<_> = many.iter().map(|address| ("many", address.as_str())).collect();
     rig.has(&many);
     eventually("it is cut off", || {
@@ -102,13 +185,22 @@ pub(crate) fn keep_the_contract(rig: &mut dyn Rig) {
         let is_told = state["left_out"] != 0 || state["skipped"] != 0;
         (state["instances"] == BOUND && is_told).then_some(())
     });
-    assert_eq!(client.get("/api/v1/instances").ok().ids().len(), BOUND + 1);
+    eventually("they serve", || {
+        let shown = client.get("/api/v1/instances").ok().ids().len();
+        (shown == usize::from(BOUND) + 1).then_some(())
+    });
     rig.has(&[]);
-    until_shown(&client, &["10.9.9.9:1"]);
+    until_shown(&client, &[ours]);
 
     // One that fails at the end holds nobody up.
     rig.fails();
     eventually("its failure shows", || state()["last_error"].is_string().then_some(()));
+    ends_soon(registry);
+}
+
+/// Ends a registry, which takes it a moment.
+#[track_caller]
+pub(crate) fn ends_soon(registry: Daemon) {
     let begun = Instant::now();
     let ended = registry.stop();
     assert_eq!(ended.status, Some(0), "{ended:?}");

@@ -1,15 +1,18 @@
-//! What the chapters share: a registry as a process, clients, a peer, Redis, a line that breaks, certificates and tokens.
+//! What the chapters share: a registry as a process, clients, a peer, Redis, a line that breaks, a proxy that does harm,
+//! certificates and tokens.
 //!
 //! Never: reaches into a module of the product; here it is a program with a port.
 
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod eureka;
+pub(crate) mod faults;
 pub(crate) mod kubernetes;
 pub(crate) mod line;
 pub(crate) mod members;
 pub(crate) mod peer;
 pub(crate) mod random;
+pub(crate) mod real;
 pub(crate) mod redis;
 pub(crate) mod stores;
 pub(crate) mod tls;
@@ -21,6 +24,7 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Answer, Client, Connection};
 pub(crate) use daemon::{Daemon, Setup};
 pub(crate) use eureka::Eureka;
+pub(crate) use faults::{Far, Fault, FaultProxy};
 pub(crate) use line::Line;
 pub(crate) use peer::Peer;
 pub(crate) use redis::Redis;

@@ -122,7 +122,8 @@ class Cluster:
             "--authorization-mode", "RBAC", "--service-account-issuer", "https://kubernetes.default.svc",
             "--service-account-key-file", str(self.key), "--service-account-signing-key-file", str(self.key),
             "--service-cluster-ip-range", "10.96.0.0/16", "--disable-admission-plugins", "ServiceAccount",
-            "--shutdown-delay-duration", "0s"], self.directory)
+            # Else it would show itself in the namespace "default".
+            "--endpoint-reconciler-type", "none", "--shutdown-delay-duration", "0s"], self.directory)
         until(180, "the API server is ready", self._is_ready, 0.2)
 
     def _is_ready(self):

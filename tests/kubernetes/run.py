@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
 """The catalog of Kubernetes against a real API server: pods, services and slices come, change and go.
 
-Never: needs more than Python's own library to run; leaves a process behind.
+Never: needs more than Python's own library and Cargo to run; leaves a process behind.
 """
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
-import time
-import traceback
+from functools import partial
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 
-from cluster import HERE, Cluster  # noqa: E402
-from programs import Failed, LeftOut, Process, call, end_all, free_port, until  # noqa: E402
+from cluster import ADMIN, HERE, Cluster  # noqa: E402
+import suite  # noqa: E402
+from programs import Failed, Process, call, free_port, until  # noqa: E402
+from report import conduct  # noqa: E402
 
 RBAC = HERE.parent.parent / "deploy" / "kubernetes-rbac.yaml"
 SECONDS = 60
@@ -106,6 +105,11 @@ class Course:
             "ports": ports or [{"name": "http", "port": 8080, "protocol": "TCP"}], "endpoints": endpoints})
 
     # --- what is tried, in order
+
+    def suite(self):
+        suite.play("catalog_kubernetes", self.directory, A8_TEST_KUBERNETES=f"https://127.0.0.1:{self.cluster.port}",
+                   A8_TEST_KUBERNETES_CA=str(self.cluster.ca), A8_TEST_KUBERNETES_ADMIN=ADMIN,
+                   A8_TEST_KUBERNETES_TOKEN_FILE=str(self.token))
 
     def appears(self):
         uid = self.pod("web-1", "10.1.0.1", {"app": "web", "version": "v1"}, {"owner": "team"})
@@ -256,7 +260,8 @@ class Course:
         until(90, "a namespace that came later", lambda: self.registry.shown("nobody") == {("late", "10.1.0.10:80"): "UP"}, 0.5)
 
 
-STEPS = [(Course.appears, "a pod's port appears with labels and annotations"),
+STEPS = [(Course.suite, "the suite that all catalogs play"),
+         (Course.appears, "a pod's port appears with labels and annotations"),
          (Course.other_forms, "several ports, IPv6, services without selector or pods"),
          (Course.readiness, "not ready, ready, terminating"),
          (Course.splits, "slices split and move without a flicker"),
@@ -283,40 +288,13 @@ def main():
     binary = sys.argv[1] if len(sys.argv) == 2 else "bin/a8registry"
     if not os.access(binary, os.X_OK):
         sys.exit(f"no registry at {binary}; build it first, or name it")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(130))
-    directory = Path(tempfile.mkdtemp(prefix="a8-kubernetes-"))
-    passed = failed = 0
-    begun = time.monotonic()
-    try:
-        course = Course(str(Path(binary).resolve()), directory)
-        for step, text in STEPS:
-            at = time.monotonic()
-            try:
-                step(course)
-                passed += 1
-                print(f"  ok       {text} ({time.monotonic() - at:.1f} s)", flush=True)
-            except Exception as error:  # the next steps build on this one
-                failed += 1
-                print(f"  FAILED   {text}: {error}", flush=True)
-                if not isinstance(error, Failed):
-                    traceback.print_exc()
-                break
-    except LeftOut as reason:
-        print(f"left out: the catalog of Kubernetes against a real API server: {reason}")
-    except Failed as error:
-        failed += 1
-        print(f"  FAILED   {error}", flush=True)
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        end_all()
-        if failed:
-            print(f"logs are in {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-    print(f"kubernetes: {passed} passed, {failed} failed ({time.monotonic() - begun:.0f} s)")
-    return 1 if failed else 0
+    return conduct("kubernetes", lambda directory, report: run(str(Path(binary).resolve()), directory, report))
+
+
+def run(binary, directory, report):
+    suite.prepare()
+    course = Course(binary, directory)
+    report.steps("kubernetes", ((text, partial(step, course)) for step, text in STEPS))
 
 
 if __name__ == "__main__":

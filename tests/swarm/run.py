@@ -2,10 +2,11 @@
 
     tests/swarm/run.py BINARY
 
-The daemon, its containers and the registries run in namespaces of their own (network, processes, mounts), with a
-loopback interface only, so nothing of this machine's network is touched and all of it ends with the test.
-The image holds one static program. Installs docker.io when there is none. Needs root, Linux and a C compiler; it says
-plainly what it left out.
+The daemon, its containers, the registries and the suite that all catalogs play run in namespaces of their own (network,
+processes, mounts), with a loopback interface only, so nothing of this machine's network is touched and all of it ends with
+the test.
+The image holds one static program. Installs docker.io when there is none. Needs root, Linux, a C compiler and Cargo; it
+says plainly what it left out.
 """
 
 import json
@@ -21,7 +22,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "interop"))
+
+import suite  # noqa: E402
+from programs import Failed, LeftOut  # noqa: E402
+
 PATIENCE = 90.0
 started = time.monotonic()
 passed = failed = 0
@@ -221,6 +228,14 @@ def scenario(docker, binary, work):
     until("a swarm that is made is followed", lambda: published.state()["state"] == "current")
     check("an empty one has nothing", published.get("/api/v1/services")["services"] == [])
 
+    begun = time.monotonic()
+    try:
+        suite.play("catalog_swarm", work, A8_TEST_SWARM=str(docker.socket))
+        check(f"the suite that all catalogs play ({time.monotonic() - begun:.1f} s)", True)
+    except Failed as error:
+        check("the suite that all catalogs play", False, error)
+    until("it leaves nothing", lambda: published.get("/api/v1/services")["services"] == [])
+
     network = "app"
     made = docker.run("network", "create", "--driver", "overlay", network, checked=False)
     if made.returncode != 0:
@@ -337,6 +352,13 @@ def prepare():
     missing = [program for program in wanted if not shutil.which(program)]
     if missing:
         leave_out(f"for there is no {', '.join(missing)}")
+    try:
+        # In there is no network.
+        suite.prepare()
+    except LeftOut as reason:
+        leave_out(f"for {reason}")
+    except Failed as error:
+        sys.exit(f"FAILED  {error}")
 
 
 def main():

@@ -223,10 +223,11 @@ impl Folder {
                 seen.suspect = Some(why);
             }
             Verdict::New(content) => {
-                (seen.suspect, seen.fault) = (None, None);
+                seen.suspect = None;
                 let Content { instances, faults, wrong, beyond } = content;
                 let taken = instances.len();
-                tracing::info!(%file, instances = taken, "catalog filesystem: {file} has {taken} instances");
+                let is = if seen.fault.take().is_some() { "is well again and has" } else { "has" };
+                tracing::info!(%file, instances = taken, "catalog filesystem: {file} {is} {taken} instances");
                 for fault in &faults {
                     tracing::warn!(%file, "catalog filesystem: {file}: left out: {fault}");
                 }

@@ -207,10 +207,12 @@ impl Follower {
         self.show_at = None;
         let now = Timestamp::of_system();
         let extent = std::mem::replace(&mut self.extent, Extent::Differences);
+        let is_failing = self.failing.load(Ordering::Relaxed) != 0;
+        let sink = if is_failing { self.sink.while_failing() } else { self.sink.clone() };
         let (differences, taken) = match extent {
             Extent::Everything => {
                 let mut all = self.world.everything(now);
-                let taken = self.sink.replace(&self.namespace, std::mem::take(&mut all.puts));
+                let taken = sink.replace(&self.namespace, std::mem::take(&mut all.puts));
                 (all, taken)
             }
             Extent::Differences => {
@@ -218,7 +220,7 @@ impl Follower {
                 if some.puts.is_empty() && some.gone.is_empty() {
                     return;
                 }
-                let taken = self.sink.change(&self.namespace, std::mem::take(&mut some.puts), &some.gone);
+                let taken = sink.change(&self.namespace, std::mem::take(&mut some.puts), &some.gone);
                 (some, taken)
             }
         };

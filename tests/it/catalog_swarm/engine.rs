@@ -26,14 +26,8 @@ pub(crate) enum Mood {
     Well,
     /// With this status and message.
     Refusing(u16, &'static str),
-    /// With a list that breaks off in the middle.
-    Cut,
     /// With these bytes in place of each list.
     Babbling(&'static str),
-    /// With a list that has no end.
-    Endless,
-    /// Not at all.
-    Silent,
 }
 
 /// What it has.
@@ -244,29 +238,10 @@ impl Shared {
         let text = match mood {
             Mood::Well => whole(200, &body),
             Mood::Refusing(status, message) => whole(status, &json!({"message": message}).to_string()),
-            Mood::Cut => {
-                let text = whole(200, &body);
-                text[..text.len() - body.len() / 2].to_owned()
-            }
             Mood::Babbling(text) => whole(200, text),
-            Mood::Endless => {
-                let chunk = format!("10000\r\n{}\r\n", "[".repeat(0x10000));
-                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-                let mut going = stream.write_all(head.as_bytes());
-                while going.is_ok() {
-                    going = stream.write_all(chunk.as_bytes());
-                }
-                return;
-            }
-            Mood::Silent => return self.hold(stream),
         };
         // Whoever asked may have gone.
         drop(stream.write_all(text.as_bytes()));
         drop(stream.shutdown(std::net::Shutdown::Both));
-    }
-
-    /// Keeps a connection until the end, and says nothing.
-    fn hold(&self, stream: UnixStream) {
-        self.world().open.push(stream);
     }
 }

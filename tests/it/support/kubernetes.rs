@@ -1,5 +1,5 @@
 //! An API server of Kubernetes as small as a test needs it: lists page by page, watches line by line, forgets its
-//! history, refuses, breaks off, falls silent.
+//! history, refuses.
 //!
 //! Never: checks what it is given, or answers what nobody followed here asks for.
 
@@ -37,28 +37,10 @@ struct State {
     namespaces: BTreeSet<String>,
     /// Resources that are answered with a status.
     refused: BTreeMap<&'static str, u16>,
-    mood: Mood,
     token: Option<String>,
     asked: Vec<String>,
     open: Vec<TcpStream>,
     is_over: bool,
-}
-
-/// How everything is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Mood {
-    #[default]
-    Well,
-    /// The connection ends without an answer.
-    Down,
-    /// 500.
-    Broken,
-    /// A list without end.
-    Endless,
-    /// Half a list.
-    Half,
-    /// No JSON.
-    Garbage,
 }
 
 /// Objects on a page, when more were asked for.
@@ -178,12 +160,6 @@ impl Cluster {
         };
     }
 
-    /// From now on everything is answered so.
-    pub(crate) fn is(&self, mood: Mood) {
-        self.shared.state().mood = mood;
-        self.cut();
-    }
-
     /// From now on only this token is taken.
     pub(crate) fn wants(&self, token: &str) {
         self.shared.state().token = Some(token.to_owned());
@@ -229,23 +205,12 @@ impl Shared {
         while let Some((path, token)) = read(&mut stream) {
             let mut state = self.state();
             state.asked.push(path.clone());
-            let mood = state.mood;
             let is_refused = state.token.as_ref().is_some_and(|wanted| *wanted != token);
             drop(state);
-            let said = match mood {
-                Mood::Down => return,
-                Mood::Broken => say(&mut stream, 500, &json!({"kind": "Status", "code": 500})),
-                _ if is_refused => say(&mut stream, 401, &json!({"kind": "Status", "code": 401})),
-                Mood::Well => self.answer(&mut stream, &path),
-                Mood::Endless => babble(&mut stream),
-                Mood::Half => {
-                    let _ =
-                        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"ite");
-                    return;
-                }
-                Mood::Garbage => {
-                    stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<xml>")
-                }
+            let said = if is_refused {
+                say(&mut stream, 401, &json!({"kind": "Status", "code": 401}))
+            } else {
+                self.answer(&mut stream, &path)
             };
             if said.is_err() {
                 return;
@@ -357,15 +322,6 @@ fn say(stream: &mut BufReader<TcpStream>, status: u16, body: &Value) -> std::io:
     let head =
         format!("HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
     stream.get_mut().write_all(format!("{head}\r\n\r\n{body}").as_bytes())
-}
-
-/// Says a list until nobody listens any more.
-fn babble(stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
-    let stream = stream.get_mut();
-    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"metadata\":{},\"items\":[0")?;
-    loop {
-        stream.write_all(&[b' '; 65536])?;
-    }
 }
 
 /// A request's path and token; none at the end of the connection.
