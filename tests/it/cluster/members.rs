@@ -89,7 +89,10 @@ impl Cluster {
     pub(super) fn aside(&self) -> Aside {
         let aside = self.parent.path().join("aside");
         fs::rename(&self.directory, &aside).expect("it is ours");
-        fs::write(&self.directory, "not a directory").expect("it is ours");
+        while fs::write(&self.directory, "not a directory").is_err() {
+            // A member was faster and made it anew.
+            fs::remove_dir_all(&self.directory).expect("it is ours");
+        }
         Aside { aside, directory: self.directory.clone() }
     }
 

@@ -121,8 +121,8 @@ pub(super) fn at_the_end(world: &World, sights: &Sights) -> Result<(), String> {
                 State::Idle | State::Silent | State::Gone(_) => {}
             }
         }
-        if sight.report.held != 0 {
-            return Err(format!("{} holds {} instances", world.names[*nth], sight.report.held));
+        if sight.held != 0 {
+            return Err(format!("{} holds {} instances", world.names[*nth], sight.held));
         }
     }
     Ok(())

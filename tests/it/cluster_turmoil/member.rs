@@ -65,6 +65,8 @@ pub(super) struct Sight {
     /// Each instance with its version and its status.
     pub(super) instances: BTreeMap<Box<str>, (u64, Status)>,
     pub(super) report: Report,
+    /// Instances that are kept although their lease ran out.
+    pub(super) held: usize,
     pub(super) is_open: bool,
     /// As operators see it.
     pub(super) shown: Value,
@@ -173,7 +175,7 @@ impl Life {
                 instances.insert(instance.id.as_str().into(), seen);
             });
         }
-        let is_open = self.replication.is_open();
-        Sight { instances, report: self.replication.report(), is_open, shown: self.view.shown() }
+        let (report, held) = (self.replication.report(), self.replication.held());
+        Sight { instances, report, held, is_open: self.replication.is_open(), shown: self.view.shown() }
     }
 }
