@@ -60,6 +60,8 @@ struct Service {
     /// Not to be looked at before.
     rest: Instant,
     is_seen: bool,
+    /// Whether the agent answered before its time, without anything new.
+    was_early: bool,
     /// Whether some of its instances were beyond the catalog's bound.
     is_cut: bool,
     ids: Vec<InstanceId>,
@@ -86,6 +88,9 @@ const WAIT_MIN: Duration = Duration::from_millis(250);
 /// Between two questions for the same thing, when the answer was new, and when it was not.
 const REST: Duration = Duration::from_millis(250);
 const REST_UNCHANGED: Duration = Duration::from_secs(1);
+/// How long an agent may wait that answered before its time without anything new. One that ends answers so; the next at
+/// its address may know less, and waits until it has come as far.
+const WAIT_DOUBTED: Duration = Duration::from_secs(1);
 /// Until a service that cannot be read is looked at again.
 const REST_UNREAD: Duration = Duration::from_secs(30);
 /// Most bytes of the names of all services.
@@ -147,7 +152,7 @@ impl Follower {
         for service in self.services.values_mut() {
             service.begin_anew();
         }
-        let mut names = std::pin::pin!(names(agent, Index::default(), Instant::now(), most(&self.sink)));
+        let mut names = std::pin::pin!(names(agent, Place::beginning(), most(&self.sink)));
         let mut looks = FuturesUnordered::new();
         let mut due = VecDeque::new();
         let (mut are_named, mut is_tried) = (false, false);
@@ -167,7 +172,7 @@ impl Follower {
             tokio::select! {
                 named = &mut names => match named {
                     Err(trouble) => return trouble,
-                    Ok(Named { index, rest, services, is_filtered }) => {
+                    Ok(Named { next, services, is_filtered }) => {
                         self.tell_filtered(is_filtered);
                         if !are_named {
                             due.extend(self.all_due());
@@ -177,7 +182,7 @@ impl Follower {
                             due.push_front(new);
                         }
                         backoff.reset();
-                        names.set(self::names(agent, index, rest, most(&self.sink)));
+                        names.set(self::names(agent, next, most(&self.sink)));
                     }
                 },
                 Some(Looked { of, outcome }) = looks.next(), if !looks.is_empty() => match outcome {
@@ -210,6 +215,7 @@ impl Follower {
         let service = self.services.get(&due.service).filter(|service| service.born == due.born)?;
         let Service { index, size, rest, ended, .. } = service;
         let wait = match u32::try_from(self.services.len()) {
+            Ok(_) if service.was_early => WAIT_DOUBTED,
             Ok(count) if AT_ONCE < self.services.len() => {
                 (ROUND * u32::try_from(AT_ONCE).unwrap_or(1) / count).clamp(WAIT_MIN, WAIT)
             }
@@ -265,6 +271,7 @@ impl Follower {
             Outcome::Found { index, instances } => (index, instances),
             Outcome::Unchanged { was_early } => {
                 service.rest = now + if was_early { REST_UNCHANGED } else { Duration::ZERO };
+                service.was_early = was_early;
                 return;
             }
             Outcome::Interrupted => return,
@@ -279,7 +286,7 @@ impl Follower {
         };
         service.rest = now + REST;
         service.index = index;
-        service.is_seen = true;
+        (service.is_seen, service.was_early) = (true, false);
         let before = std::mem::take(&mut service.ids);
         let here: HashSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
         let left: Vec<_> = before.into_iter().filter(|id| !here.contains(id)).collect();
@@ -339,6 +346,7 @@ impl Service {
             size: Size::Usual,
             rest: Instant::now(),
             is_seen: false,
+            was_early: false,
             is_cut: false,
             ids: Vec::new(),
             ended: CancellationToken::new(),
@@ -353,11 +361,25 @@ impl Service {
     }
 }
 
+// === impl Place ===
+
+impl Place {
+    fn beginning() -> Self {
+        Self { index: Index::default(), rest: Instant::now(), wait: WAIT }
+    }
+}
+
+/// Where to go on.
+struct Place {
+    index: Index,
+    /// Not before.
+    rest: Instant,
+    wait: Duration,
+}
+
 /// The names of all services.
 struct Named {
-    index: Index,
-    /// Not to be asked for again before.
-    rest: Instant,
+    next: Place,
     services: Vec<Box<str>>,
     is_filtered: bool,
 }
@@ -370,13 +392,14 @@ fn most(sink: &Sink) -> usize {
 }
 
 /// Asks for the names of all services, as soon as they differ from those of the answer before.
-async fn names(agent: &Agent, before: Index, rest: Instant, most: usize) -> Result<Named, Trouble> {
-    sleep_until(rest).await;
+async fn names(agent: &Agent, from: Place, most: usize) -> Result<Named, Trouble> {
+    sleep_until(from.rest).await;
     let begun = Instant::now();
-    let manner = Manner { index: before, wait: WAIT, bytes: NAMES_BYTES };
+    let manner = Manner { index: from.index, wait: from.wait, bytes: NAMES_BYTES };
     let answer = agent.ask(&["v1", "catalog", "services"], manner).await?;
-    let is_early = answer.index == before && begun.elapsed() < WAIT / 2;
-    let rest = begun + if is_early { REST_UNCHANGED } else { REST };
+    let was_early = answer.index == from.index && begun.elapsed() < from.wait / 2;
+    let (rest, wait) = if was_early { (REST_UNCHANGED, WAIT_DOUBTED) } else { (REST, WAIT) };
+    let next = Place { index: answer.index, rest: begun + rest, wait };
     let mut services = Vec::new();
     read_names(&answer.body, |name| {
         // Consul itself is no service of anybody's.
@@ -385,5 +408,5 @@ async fn names(agent: &Agent, before: Index, rest: Instant, most: usize) -> Resu
         }
     })
     .map_err(|_| Trouble::Unreadable)?;
-    Ok(Named { index: answer.index, rest, services, is_filtered: answer.is_filtered })
+    Ok(Named { next, services, is_filtered: answer.is_filtered })
 }

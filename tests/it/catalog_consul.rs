@@ -46,6 +46,8 @@ struct State {
     /// In the place of waiting.
     is_hasty: bool,
     is_over: bool,
+    /// How often there was another agent at this address, with a past of its own.
+    replaced: usize,
 }
 
 /// Writes something else than what was asked for; for all questions, or only those whose path begins so.
@@ -99,7 +101,12 @@ impl World {
         }
         self.most_waiting.fetch_max(self.waiting.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         let until = Instant::now() + Duration::from_millis(wait);
+        let (replaced, mut last) = (state.replaced, None);
         let answer = loop {
+            if let Some(last) = last.take_if(|_| replaced != state.replaced) {
+                // Who ends has no time to wait.
+                break last;
+            }
             if let Some(lie) = state.lie.filter(|lie| path.starts_with(lie.about)) {
                 drop(state);
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -120,9 +127,11 @@ impl World {
                 },
             };
             let left = until.saturating_duration_since(Instant::now());
-            if at != index || left.is_zero() || state.is_over || state.is_hasty {
+            let is_new = if state.replaced == 0 { at != index } else { index < at };
+            if is_new || left.is_zero() || state.is_over || state.is_hasty {
                 break (at, body.to_string());
             }
+            last = Some((at, body.to_string()));
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
@@ -397,6 +406,23 @@ fn an_index_that_goes_back_begins_anew() {
     assert_eq!(anew, 2, "{lines:?}");
     agent.set("web", vec![entry("web", "10.0.0.3:80")]);
     until_shown(&client, &["10.0.0.3:80"]);
+}
+
+#[test]
+fn an_agent_without_the_past_of_the_one_before_is_not_waited_for() {
+    let agent = Agent::start();
+    agent.set("web", vec![entry("web", "10.0.0.1:80")]);
+    let registry = following(&agent, "");
+    let client = registry.client();
+    until_shown(&client, &["10.0.0.1:80"]);
+    eventually("names and instances are waited for", || {
+        (agent.world.waiting.load(Ordering::Relaxed) == 2).then_some(())
+    });
+    agent.world.change(|state| {
+        (state.position, state.names_at, state.replaced) = (3, 3, 1);
+        state.services = [("web".into(), (2, vec![entry("web", "10.0.0.2:80")]))].into();
+    });
+    until_shown(&client, &["10.0.0.2:80"]);
 }
 
 #[test]
