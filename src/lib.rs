@@ -79,6 +79,8 @@
 //! one lock ([`cluster::replication`]); links ask that for frames. What comes from a member is done to the directories
 //! under the same lock (`directory/replicating.rs`) and passes by the registry. A heartbeat takes no lock: it sets a
 //! bit beside its lease (`directory/slots/tracking.rs`), which is collected ten times a second.
+//! A member that catches up has no readers yet: what it is told is indexed and leased at once, and put into chunks many
+//! instances at a time (`directory/deferring.rs`).
 //!
 //! **Heartbeat.** The same road, shorter: in `directory/slots.rs` one look-up and two atomic stores.
 //!
@@ -102,7 +104,8 @@
 //! its directory under the locks that a renewal would need, and lets the change log forget.
 //!
 //! **Members.** [`cluster::Mesh`] is one loop: whom to dial it knows from a source (`cluster/members/`), what came of
-//! that from the roster (pure); each connection carries frames between a socket and [`cluster::replication`].
+//! that from the roster (pure); each connection carries frames between a stream and [`cluster::replication`]. Streams are
+//! TCP, or whatever else a [`cluster::network`] is: tests run members over one that they break as they like.
 //!
 //! **Shutdown.** Not ready → peers and members are told goodbye → stop accepting → requests under way finish → what waits for
 //! peers and members is sent → loops end; one deadline for all,
