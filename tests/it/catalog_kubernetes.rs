@@ -305,6 +305,22 @@ fn endpoints_stand_in_for_slices_that_are_not_there_or_not_allowed() {
     }
 }
 
+/// As by an API server that starts and does not know yet who may read what.
+#[test]
+fn slices_that_are_refused_for_a_moment_stay() {
+    let cluster = Cluster::start(&["default"]);
+    cluster.put(SLICES, slice("s", "sliced", &["10.4.0.2"]));
+    let (_registry, client) = follow(&cluster, "");
+    until_shown(&client, &["10.4.0.2:80"]);
+    cluster.refuse("endpointslices", Some(403));
+    cluster.forget_history();
+    eventually("it is told", || last_error(&client).contains("403").then_some(()));
+    until_shown(&client, &["10.4.0.2:80"]);
+    cluster.refuse("endpointslices", None);
+    eventually("it is current", || last_error(&client).is_empty().then_some(()));
+    until_shown(&client, &["10.4.0.2:80"]);
+}
+
 #[test]
 fn what_happened_while_nobody_could_watch_is_found_by_a_list() {
     let cluster = Cluster::start(&["default"]);

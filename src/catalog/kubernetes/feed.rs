@@ -57,6 +57,10 @@ struct Feed<T> {
     /// The first that the API server has and gives us counts.
     sources: &'static [Source],
     source: usize,
+    /// Which of them was given last.
+    given: Option<usize>,
+    /// How often that was refused since.
+    refused: u32,
     place: Place,
     told: VecDeque<Told<T>>,
     backoff: Backoff,
@@ -109,7 +113,7 @@ const TOO_SHORT: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The same after many.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// Failed attempts to watch before everything is listed anew.
+/// Failed attempts to watch before everything is listed anew, and refusals before something else is asked for.
 const IN_VAIN: u32 = 4;
 
 /// The addresses of a namespace's services.
@@ -135,6 +139,8 @@ impl<T: Followed + Send> Feed<T> {
             namespace,
             sources,
             source: 0,
+            given: None,
+            refused: 0,
             place: Place::Listing { from: None },
             told: VecDeque::new(),
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
@@ -198,7 +204,7 @@ impl<T: Followed + Send> Feed<T> {
         match self.read_page(from).await {
             Ok(place) => place,
             Err(Failure::Refused { status: StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, .. })
-                if self.source + 1 < self.sources.len() =>
+                if self.source + 1 < self.sources.len() && !self.may_be_given_again() =>
             {
                 self.source += 1;
                 Place::Listing { from: None }
@@ -233,7 +239,16 @@ impl<T: Followed + Send> Feed<T> {
         let version =
             version.ok_or_else(|| Failure::Unreadable { what, why: "it has no version".to_owned() })?;
         self.told.push_back(Told::Listed);
+        (self.given, self.refused) = (Some(self.source), 0);
         Ok(Place::At { version })
+    }
+
+    /// Whether what is refused is what was given until now: an API server that starts refuses what it will give. Counts
+    /// how often that was so.
+    fn may_be_given_again(&mut self) -> bool {
+        let may = self.given == Some(self.source) && self.refused < IN_VAIN;
+        self.refused += u32::from(may);
+        may
     }
 
     async fn watch(&mut self, version: String) -> Place {
