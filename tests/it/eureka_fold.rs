@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use a8registry::directory::{Directory, Encoding, LeaseRules, LogLimits, Wanted};
@@ -259,6 +260,17 @@ fn deltas_fold_into_the_full_list() {
     let cases = std::env::var("PROPTEST_CASES").map_or(150, |_| Config::default().cases);
     let cases =
         std::env::var("FOLD_CASES").map_or(cases, |cases| cases.parse().expect("FOLD_CASES is a number"));
+    let threads = thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+    thread::scope(|scope| {
+        for nth in 0..threads {
+            // Each has its share; the first ones have one more when it does not come out even.
+            let cases = cases / threads + u32::from(nth < cases % threads);
+            scope.spawn(move || play(cases));
+        }
+    });
+}
+
+fn play(cases: u32) {
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     runner
         .run(&steps(), |(is_log_long, steps)| {
