@@ -92,7 +92,7 @@ impl Replicator {
                 hash: entry.hash,
                 version: u32::try_from(entry.version() >> 32).unwrap_or_default(),
                 handle,
-                is_settled: self.is_settled(entry, now.at),
+                is_settled: self.is_settled(handle, entry, now.at),
             })
             .collect();
         items.sort_unstable_by_key(|item| item.hash);

@@ -1,6 +1,7 @@
 //! All that is known of keys: what was last written, and when the lease was last renewed.
 //!
-//! Entries stand in slots, which others name them by; sums over all that is registered are kept as they change.
+//! Entries stand in slots, which others name them by; sums over all that is registered are kept as they change. What a
+//! renewal looks at is in the slots themselves: entries lie scattered, and one that renews need not be touched.
 //! Never: decides what is newer, or ends a lease.
 
 use std::hash::BuildHasher;
@@ -26,15 +27,20 @@ pub(super) struct Entry {
     /// Where it was written.
     pub(super) stream: StreamId,
     pub(super) seq: u64,
-    /// Newest renewal that is known of; of the dead, when it was deregistered.
-    pub(super) last: Moment,
-    /// The member that its client told then.
-    pub(super) home: u64,
     /// Since when this is what was last written, as far as this member knows.
     pub(super) since: Moment,
     pub(super) row: Option<Row>,
     /// Its place among those of its bucket.
     pub(super) place: usize,
+}
+
+/// The newest renewal of an entry that is known of; of the dead, its deregistration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Renewal {
+    /// When it was.
+    pub(super) last: Moment,
+    /// The member that its client told then.
+    pub(super) home: u64,
 }
 
 /// All entries.
@@ -52,6 +58,9 @@ pub(super) struct Entries {
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
+    /// Whether the entry is registered.
+    is_alive: bool,
+    renewal: Renewal,
     entry: Option<Box<Entry>>,
 }
 
@@ -74,20 +83,7 @@ impl Entry {
         now: Moment,
     ) -> Self {
         let hash = key.hash();
-        Self {
-            key,
-            hash,
-            stamp,
-            content,
-            foreign: None,
-            stream,
-            seq,
-            last: now,
-            home: 0,
-            since: now,
-            row: None,
-            place: 0,
-        }
+        Self { key, hash, stamp, content, foreign: None, stream, seq, since: now, row: None, place: 0 }
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -146,6 +142,23 @@ impl Entries {
         self.slots.get_mut(index(slot))?.entry.as_deref_mut()
     }
 
+    /// The newest renewal of what stands in a slot.
+    pub(super) fn renewal(&self, slot: u32) -> Option<Renewal> {
+        self.slots.get(index(slot)).filter(|slot| slot.entry.is_some()).map(|slot| slot.renewal)
+    }
+
+    /// The same of what is registered only.
+    pub(super) fn renewal_of_living(&self, slot: u32) -> Option<Renewal> {
+        self.slots.get(index(slot)).filter(|slot| slot.is_alive).map(|slot| slot.renewal)
+    }
+
+    /// A newer renewal is known of.
+    pub(super) fn renew(&mut self, slot: u32, renewal: Renewal) {
+        if let Some(slot) = self.slots.get_mut(index(slot)) {
+            slot.renewal = renewal;
+        }
+    }
+
     /// Tells one tenant of a slot from the next.
     pub(super) fn generation(&self, slot: u32) -> u32 {
         self.slots.get(index(slot)).map_or(0, |slot| slot.generation)
@@ -156,18 +169,19 @@ impl Entries {
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
-    /// The slots of all entries, in order.
-    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        (0..).zip(&self.slots).filter_map(|(at, slot)| Some((at, slot.entry.as_deref()?)))
+    /// The slots of all that is registered, in order, with the newest renewals.
+    pub(super) fn living(&self) -> impl Iterator<Item = (u32, Renewal)> {
+        (0..).zip(&self.slots).filter(|(_, slot)| slot.is_alive).map(|(at, slot)| (at, slot.renewal))
     }
 
-    pub(super) fn insert(&mut self, entry: Entry) -> u32 {
+    pub(super) fn insert(&mut self, entry: Entry, renewal: Renewal) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.end() - 1
         });
         let hash = self.hasher.hash_one(&entry.key);
-        self.slots[index(slot)].entry = Some(Box::new(entry));
+        let it = &mut self.slots[index(slot)];
+        (it.entry, it.renewal) = (Some(Box::new(entry)), renewal);
         let Self { slots, hasher, by_key, .. } = self;
         let hash_of =
             |slot: &u32| slots[index(*slot)].entry.as_deref().map_or(0, |it| hasher.hash_one(&it.key));
@@ -244,9 +258,9 @@ impl Entries {
     }
 
     fn count_in(&mut self, slot: u32) {
-        let Some(entry) = self.slots[index(slot)].entry.as_deref_mut().filter(|it| it.is_alive()) else {
-            return;
-        };
+        let Slot { entry, is_alive, .. } = &mut self.slots[index(slot)];
+        let Some(entry) = entry.as_deref_mut().filter(|it| it.is_alive()) else { return };
+        *is_alive = true;
         let bucket = &mut self.buckets[bucket_of(entry.hash)];
         bucket.sum = bucket.sum.wrapping_add(entry.version());
         entry.place = bucket.slots.len();
@@ -257,6 +271,7 @@ impl Entries {
     fn count_out(&mut self, slot: u32) {
         let Some(entry) = self.get(slot).filter(|it| it.is_alive()) else { return };
         let (version, place, bucket) = (entry.version(), entry.place, bucket_of(entry.hash));
+        self.slots[index(slot)].is_alive = false;
         let bucket = &mut self.buckets[bucket];
         bucket.sum = bucket.sum.wrapping_sub(version);
         bucket.slots.swap_remove(place);

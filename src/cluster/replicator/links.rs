@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::entries::Renewal;
 use super::members::{Route, SILENCE};
 use super::peer::{Asking, Peer};
 use super::{Link, Misbehaviour, Now, Replicator};
@@ -187,10 +188,9 @@ impl Replicator {
     pub(super) fn tell_leases(&mut self, link: Link, is_meant: impl Fn(u64, bool) -> bool) {
         let Self { links, entries, members, me, .. } = self;
         let Some(peer) = links.get_mut(&link) else { return };
-        for (slot, entry) in entries.slots().filter(|(_, entry)| entry.is_alive()) {
-            let home = entry.home;
+        for (slot, Renewal { last, home }) in entries.living() {
             let is_told = home == *me || members.route(home) == Route::Direct && !peer.hears_member(home);
-            let is_known = peer.sending.bound.has(slot) && entry.last < peer.begun;
+            let is_known = peer.sending.bound.has(slot) && last < peer.begun;
             if is_told && is_meant(home, is_known) {
                 peer.sending.dirty.set(slot);
             }

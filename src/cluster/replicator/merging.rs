@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entries::Entry;
+use super::entries::{Entry, Renewal};
 use super::fault::Fault;
 use super::members::Renewed;
 use super::{Now, Pending, Replicator};
@@ -51,7 +51,7 @@ impl Replicator {
         self.clock.heard(heard.stamp.time, now.wall);
         let Some(slot) = self.entries.find(&heard.key) else { return self.merge_new(now, heard) };
         let Some(entry) = self.entries.get(slot) else { return Merged::Expired };
-        let (stamp, last, was_alive) = (entry.stamp, entry.last, entry.is_alive());
+        let (stamp, was_alive) = (entry.stamp, entry.is_alive());
         if heard.stamp == stamp {
             if was_alive {
                 self.touch(slot, heard.last, heard.home);
@@ -62,7 +62,7 @@ impl Replicator {
             return Merged::Older(slot);
         }
         match &heard.content {
-            Content::Dead if was_alive && self.is_vouched_here(slot) && heard.last.plus(AFTER) < last => {
+            Content::Dead if self.vouched_here(slot).is_some_and(|last| heard.last.plus(AFTER) < last) => {
                 // By the smallest stamp that does: what was written since on knowledge of it wins.
                 self.write_at(now, slot, None, heard.stamp.time + 1);
                 return Merged::Older(slot);
@@ -87,9 +87,9 @@ impl Replicator {
             return Merged::Expired;
         }
         let Heard { key, stamp, content, foreign, stream, seq, last, home } = heard;
-        let entry = Entry { foreign, last, home, ..Entry::new(key, stamp, content, (stream, seq), now.at) };
+        let entry = Entry { foreign, ..Entry::new(key, stamp, content, (stream, seq), now.at) };
         let is_alive = entry.is_alive();
-        let slot = self.entries.insert(entry);
+        let slot = self.entries.insert(entry, Renewal { last, home });
         self.streams.insert(stream, seq, slot);
         if is_alive {
             self.pending.push(Pending::Put(slot, self.entries.generation(slot)));
@@ -104,21 +104,23 @@ impl Replicator {
 
     fn supersede(&mut self, now: Now, slot: u32, heard: Heard) {
         let Heard { key, stamp, content, foreign, stream, seq, last, home } = heard;
-        let Some(before) = self.entries.get(slot) else { return };
-        let (was_alive, old, old_last) = (before.is_alive(), (before.stream, before.seq), before.last);
+        let (Some(before), Some(renewal)) = (self.entries.get(slot), self.entries.renewal(slot)) else {
+            return;
+        };
+        let (was_alive, old) = (before.is_alive(), (before.stream, before.seq));
         let is_alive = content != Content::Dead;
         self.streams.remove(old.0, old.1, slot);
         self.streams.insert(stream, seq, slot);
         self.entries.supersede(slot, stamp, content, now.at);
         self.peers().for_each(|peer| peer.unbind(slot));
         if !was_alive {
-            self.tombstones.remove(&(old_last, slot));
+            self.tombstones.remove(&(renewal.last, slot));
         }
         if let Some(entry) = self.entries.get_mut(slot) {
             (entry.stream, entry.seq, entry.foreign) = (stream, seq, foreign);
-            if !(was_alive && is_alive) || old_last < last {
-                (entry.last, entry.home) = (last, home);
-            }
+        }
+        if !(was_alive && is_alive) || renewal.last < last {
+            self.entries.renew(slot, Renewal { last, home });
         }
         if is_alive {
             self.pending.push(Pending::Put(slot, self.entries.generation(slot)));
@@ -140,8 +142,10 @@ impl Replicator {
 
     /// Writes an entry here at a time that is later than its own; without a content it stays what it is.
     pub(super) fn write_at(&mut self, now: Now, slot: u32, content: Option<Content>, time: u64) {
-        let Some(entry) = self.entries.get(slot) else { return };
-        let (old, was_alive, old_last) = ((entry.stream, entry.seq), entry.is_alive(), entry.last);
+        let (Some(entry), Some(renewal)) = (self.entries.get(slot), self.entries.renewal(slot)) else {
+            return;
+        };
+        let (old, was_alive) = ((entry.stream, entry.seq), entry.is_alive());
         let content = content.unwrap_or_else(|| entry.content.clone());
         let foreign = match &content {
             Content::Alive(instance) => entry.foreign.as_deref().and_then(|json| rewritten(json, instance)),
@@ -153,16 +157,13 @@ impl Replicator {
         self.entries.supersede(slot, Stamp { time, origin: self.me }, content, now.at);
         self.peers().for_each(|peer| peer.unbind(slot));
         if !was_alive {
-            self.tombstones.remove(&(old_last, slot));
+            self.tombstones.remove(&(renewal.last, slot));
         }
-        let (mine, me) = (self.mine, self.me);
         if let Some(entry) = self.entries.get_mut(slot) {
-            (entry.stream, entry.seq, entry.foreign) = (mine, seq, foreign);
-            if !is_alive {
-                (entry.last, entry.home) = (now.at, me);
-            }
+            (entry.stream, entry.seq, entry.foreign) = (self.mine, seq, foreign);
         }
         if !is_alive {
+            self.entries.renew(slot, Renewal { last: now.at, home: self.me });
             self.unplaced.remove(&slot);
             self.tombstones.insert((now.at, slot));
         }
@@ -171,11 +172,10 @@ impl Replicator {
     /// Takes over a renewal, when it is news.
     pub(super) fn touch(&mut self, slot: u32, last: Moment, home: u64) -> bool {
         let generation = self.entries.generation(slot);
-        let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.is_alive() && entry.last < last)
-        else {
+        if self.entries.renewal_of_living(slot).is_none_or(|renewal| last <= renewal.last) {
             return false;
-        };
-        (entry.last, entry.home) = (last, home);
+        }
+        self.entries.renew(slot, Renewal { last, home });
         self.pending.push(Pending::Renew(slot, generation));
         true
     }
@@ -184,15 +184,17 @@ impl Replicator {
     pub(super) fn forget(&mut self, slot: u32) {
         self.peers().for_each(|peer| peer.forget(slot));
         self.unplaced.remove(&slot);
+        let renewal = self.entries.renewal(slot).unwrap_or_default();
         if let Some(entry) = self.entries.remove(slot) {
             self.streams.remove(entry.stream, entry.seq, slot);
-            self.tombstones.remove(&(entry.last, slot));
+            self.tombstones.remove(&(renewal.last, slot));
         }
     }
 
-    /// Whether a client has told this member, since it started, that the instance lives.
-    fn is_vouched_here(&self, slot: u32) -> bool {
-        self.entries.get(slot).is_some_and(|entry| entry.home == self.me && self.started <= entry.last)
+    /// When a client has told this member, since it started, that the instance lives.
+    fn vouched_here(&self, slot: u32) -> Option<Moment> {
+        let Renewal { last, home } = self.entries.renewal_of_living(slot)?;
+        (home == self.me && self.started <= last).then_some(last)
     }
 
     /// Whether a lease goes on, or is kept although it has run out.

@@ -211,8 +211,8 @@ impl Replicator {
     }
 
     /// Whether an entry's content is what others are to be told when they lack it.
-    pub(super) fn is_settled(&self, entry: &Entry, now: crate::model::Moment) -> bool {
-        let age = now.since(entry.last);
+    pub(super) fn is_settled(&self, slot: u32, entry: &Entry, now: crate::model::Moment) -> bool {
+        let age = now.since(self.entries.renewal(slot).unwrap_or_default().last);
         SETTLED <= now.since(entry.since) && self.lease_of(entry).is_none_or(|lease| age < lease / 2)
     }
 }

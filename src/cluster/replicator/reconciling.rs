@@ -19,7 +19,9 @@ impl Replicator {
         let (mut asked, mut size, mut next) = (Vec::new(), 0, slot);
         let peer = self.links.get(&link)?;
         while next < self.entries.end() && size < self.frame_aim() / 2 {
-            if let Some(entry) = self.entries.get(next).filter(|entry| self.is_doubtful(entry, peer, now)) {
+            if let Some(entry) =
+                self.entries.get(next).filter(|entry| self.is_doubtful(next, entry, peer, now))
+            {
                 asked.push(Asked { handle: next, key: entry.key.clone() });
                 size += 5 + KEY_OVERHEAD + entry.key.namespace.as_str().len() + entry.key.id.as_str().len();
             }
@@ -35,11 +37,11 @@ impl Replicator {
     }
 
     /// Whether it is here only because it has no end, and the other end of a link has known it.
-    fn is_doubtful(&self, entry: &Entry, peer: &Peer, now: Now) -> bool {
+    fn is_doubtful(&self, slot: u32, entry: &Entry, peer: &Peer, now: Now) -> bool {
         let had = peer.receiving.had.get(&entry.stream).copied().unwrap_or_default();
         entry.is_alive()
             && self.lease_of(entry).is_none()
-            && !self.is_vouched_for(entry, now.at)
+            && !self.is_vouched_for(slot, now.at)
             && entry.seq <= had
     }
 
@@ -61,8 +63,8 @@ impl Replicator {
         peer.comparing.asking = Asking::From(next);
         for slot in &handles.handles {
             let Some(peer) = self.links.get(&link) else { return };
-            if *slot < next && self.entries.get(*slot).is_some_and(|entry| self.is_doubtful(entry, peer, now))
-            {
+            let is_doubtful = |entry| self.is_doubtful(*slot, entry, peer, now);
+            if *slot < next && self.entries.get(*slot).is_some_and(is_doubtful) {
                 self.bury(now, *slot);
             }
         }

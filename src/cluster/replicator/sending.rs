@@ -3,7 +3,7 @@
 //! Answers first, then renewals, then content, so that a link busy with content keeps its leases alive.
 //! Never: sends content beyond what the other end has said it takes.
 
-use super::entries::Entry;
+use super::entries::{Entry, Renewal};
 use super::fault::Fault;
 use super::members::Route;
 use super::peer::{Peer, Stage};
@@ -63,22 +63,22 @@ impl Replicator {
         let (mut home, mut renewals, mut binds) = (None, Vec::new(), Vec::new());
         let (mut settled, mut size) = (Vec::new(), 32);
         for slot in peer.sending.dirty.iter() {
-            let entry =
-                self.entries.get(slot).filter(|it| self.is_vouched_for(it, now.at) && self.is_told(it, peer));
-            let Some(entry) = entry else {
+            let renewal = self.entries.renewal_of_living(slot);
+            let is_due = |it: &Renewal| self.is_vouched_for(slot, now.at) && self.is_told(it.home, peer);
+            let Some(renewal) = renewal.filter(is_due) else {
                 settled.push(slot);
                 continue;
             };
-            let is_bound = peer.sending.bound.has(slot);
-            if *home.get_or_insert(entry.home) != entry.home || (!is_bound && self.is_on_its_way(entry, peer))
-            {
+            if *home.get_or_insert(renewal.home) != renewal.home {
                 continue;
             }
-            let age = self.age_of(entry, now);
-            if is_bound {
+            let age = self.age_of(slot, now);
+            if peer.sending.bound.has(slot) {
                 renewals.push((slot, age));
                 size += Renewals::EACH_MAX;
-            } else if renewals.is_empty() {
+            } else if renewals.is_empty()
+                && let Some(entry) = self.entries.get(slot).filter(|it| !self.is_on_its_way(it, peer))
+            {
                 size += Bind::OVERHEAD + entry.key.namespace.as_str().len() + entry.key.id.as_str().len();
                 binds.push(Bind { handle: slot, key: entry.key.clone(), stamp: entry.stamp, age });
             }
@@ -106,14 +106,12 @@ impl Replicator {
         None
     }
 
-    /// Whether the other end of a link hears of an entry's renewals from here only.
-    fn is_told(&self, entry: &Entry, peer: &Peer) -> bool {
+    /// Whether the other end of a link hears from here only of what a member is told.
+    fn is_told(&self, home: u64, peer: &Peer) -> bool {
         let is_relayed = || {
-            self.members.route(entry.home) == Route::Direct
-                && !peer.hears_member(entry.home)
-                && !self.has(Fault::NoRelay)
+            self.members.route(home) == Route::Direct && !peer.hears_member(home) && !self.has(Fault::NoRelay)
         };
-        entry.home == self.me || is_relayed()
+        home == self.me || is_relayed()
     }
 
     /// Whether the entry itself is about to be sent, so that its lease need not be.
@@ -202,7 +200,10 @@ impl Replicator {
 
     /// Adds an entry to a frame; false when there is no room for it.
     fn add(&mut self, now: Now, batch: &mut Batch, slot: u32, is_repair: bool) -> bool {
-        let Some(entry) = self.entries.get(slot) else { return true };
+        let (Some(entry), Some(Renewal { home, .. })) = (self.entries.get(slot), self.entries.renewal(slot))
+        else {
+            return true;
+        };
         let json = match (&entry.content, &entry.foreign) {
             (Content::Alive(_), Some(json)) => Some(json.to_vec()),
             (Content::Alive(instance), None) => Some(record::Record::json_of_new(instance)),
@@ -214,8 +215,8 @@ impl Replicator {
             self.counts.too_large += u64::from(!fits_alone);
             return !fits_alone;
         }
-        let Entry { stream, seq, stamp: Stamp { time, .. }, home, .. } = *entry;
-        let (age, key, json) = (self.age_of(entry, now), entry.key.clone(), json.as_deref());
+        let Entry { stream, seq, stamp: Stamp { time, .. }, .. } = *entry;
+        let (age, key, json) = (self.age_of(slot, now), entry.key.clone(), json.as_deref());
         batch.push(&Record { stream, seq, time, handle: slot, home, age, key, is_repair, json });
         true
     }

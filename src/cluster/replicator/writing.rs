@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::entries::Entry;
+use super::entries::{Entry, Renewal};
 use super::fault::Fault;
 use super::{Effect, Now, Pending, Replicator, Row};
 use crate::cluster::message::{Content, Key, Stamp};
@@ -21,7 +21,8 @@ impl Replicator {
             }
             None => {
                 let stamp = Stamp { time: self.clock.next(now.wall, 0), origin: self.me };
-                let slot = self.entries.insert(Entry::new(key, stamp, content, (self.mine, 0), now.at));
+                let entry = Entry::new(key, stamp, content, (self.mine, 0), now.at);
+                let slot = self.entries.insert(entry, Renewal { last: now.at, home: self.me });
                 let seq = self.streams.append(self.mine, slot);
                 if let Some(entry) = self.entries.get_mut(slot) {
                     entry.seq = seq;
@@ -44,10 +45,8 @@ impl Replicator {
 
     pub(super) fn renewed_here(&mut self, row: Row, at: Moment) {
         let Some(slot) = self.entries.at_row(row) else { return };
-        if let Some(entry) = self.entries.get_mut(slot)
-            && entry.last <= at
-        {
-            (entry.last, entry.home) = (at, self.me);
+        if self.entries.renewal(slot).is_some_and(|renewal| renewal.last <= at) {
+            self.entries.renew(slot, Renewal { last: at, home: self.me });
         }
         if self.has(Fault::RenewalStamps) {
             let time = self.clock.next(Timestamp::default(), 0);
@@ -75,9 +74,9 @@ impl Replicator {
 
     pub(super) fn expired_here(&mut self, key: &Key) {
         let Some(slot) = self.entries.find(key) else { return };
-        let Some(entry) = self.entries.get(slot).filter(|entry| entry.is_alive()) else { return };
+        let Some(renewal) = self.entries.renewal_of_living(slot) else { return };
         if self.has(Fault::ExpiryReplicated) {
-            let now = Now { at: entry.last, wall: Timestamp::default() };
+            let now = Now { at: renewal.last, wall: Timestamp::default() };
             return self.write(now, slot, Content::Dead);
         }
         self.forget(slot);
@@ -92,19 +91,16 @@ impl Replicator {
         let living = |slot, generation| {
             let entry = self.entries.get(slot).filter(|_| self.entries.generation(slot) == generation)?;
             match &entry.content {
-                Content::Alive(instance) => Some((entry, instance.clone())),
+                Content::Alive(instance) => Some((entry, instance.clone(), self.entries.renewal(slot)?.last)),
                 Content::Dead => None,
             }
         };
         match pending {
-            Pending::Put(slot, generation) => living(slot, generation).map(|(entry, instance)| Effect::Put {
-                key: entry.key.clone(),
-                instance,
-                renewed: entry.last,
-            }),
+            Pending::Put(slot, generation) => living(slot, generation)
+                .map(|(entry, instance, renewed)| Effect::Put { key: entry.key.clone(), instance, renewed }),
             Pending::Renew(slot, generation) => {
-                let (entry, _) = living(slot, generation)?;
-                Some(Effect::Renew { row: entry.row?, key: entry.key.clone(), at: entry.last })
+                let (entry, _, at) = living(slot, generation)?;
+                Some(Effect::Renew { row: entry.row?, key: entry.key.clone(), at })
             }
             Pending::Remove(key) => Some(Effect::Remove { key }),
         }
