@@ -26,6 +26,8 @@ pub(super) struct Client {
     pub(super) status: Status,
     /// Whether it was ever registered without an end of its lease.
     pub(super) was_out: bool,
+    /// Whether it was ever deregistered.
+    pub(super) was_gone: bool,
     /// Does nothing but renew.
     pub(super) is_steady: bool,
 }
@@ -63,6 +65,7 @@ impl Client {
             version: 0,
             status: Status::Up,
             was_out: false,
+            was_gone: false,
             is_steady,
         }
     }

@@ -324,6 +324,7 @@ impl World {
                 let Some(member) = &mut self.members[other] else { return };
                 let is_there = member.deregister(time, key);
                 self.touched[other] = true;
+                self.clients[nth].was_gone |= is_there;
                 self.clients[nth].state = if is_there { State::Gone(other) } else { State::Crashed };
                 self.clients[nth].written = time;
             }

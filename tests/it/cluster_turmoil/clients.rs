@@ -58,7 +58,8 @@ pub(super) enum Call {
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// A change of the status changes the version that the member has, which may be an older one.
+    /// A change of the status changes the version that the member has, which may be an older one; none when nothing
+    /// changed there.
     Done { version: Option<u64> },
     /// The member knows no such instance.
     Unknown,
@@ -115,9 +116,11 @@ impl Client {
             }
             Call::Renew => given(store.renew(&namespace, id)).map(|()| None),
             Call::SetStatus(status) => {
+                let before = store.directory(&namespace).and_then(|directory| directory.get(id));
+                let is_so = before.is_some_and(|instance| instance.status == status);
                 let update = Update::Status(status);
                 let updated = given(store.update(&namespace, id, update, Origin::Client));
-                updated.map(|instance| Some(version_of(&instance)))
+                updated.map(|instance| (!is_so).then(|| version_of(&instance)))
             }
             Call::Deregister => given(store.deregister(&namespace, id, Origin::Client)).map(|_| None),
         };
@@ -143,8 +146,9 @@ impl Client {
             Call::Register { version: _, status } => {
                 (self.status, self.written, self.state) = (status, run, State::Alive);
             }
-            Call::Renew => {}
-            Call::SetStatus(status) => (self.status, self.written) = (status, run),
+            Call::SetStatus(status) if version.is_some() => (self.status, self.written) = (status, run),
+            // What is so already is not written.
+            Call::SetStatus(_) | Call::Renew => {}
             Call::Deregister => self.state = State::Gone(run),
         }
     }
