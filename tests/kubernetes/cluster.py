@@ -17,45 +17,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "interop"))
 
-from programs import Failed, LeftOut, Process, free_port, until  # noqa: E402
+from programs import Failed, LeftOut, Process, free_port, go_tool, until  # noqa: E402
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "a8registry" / "kubernetes"
 MODULE = HERE / "apiserver"
 ADMIN = "admin-of-the-tests"
-# The first build compiles some thousand packages.
-BUILD_SECONDS = 3600
 KINDS = {"Namespace": "/api/v1/namespaces", "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
          "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
          "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"}
 
 
 def api_server():
-    """The program, built through the Go module proxy once for each version."""
-    version = re.search(r"k8s\.io/kubernetes (v\S+)", (MODULE / "go.mod").read_text())[1]
-    program = CACHE / f"kube-apiserver-{version}"
-    if program.exists():
-        return program
-    if not shutil.which("go"):
-        raise LeftOut("go is not installed, which builds kube-apiserver")
-    print(f"building kube-apiserver {version}; this takes a while", flush=True)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    log = CACHE / "kube-apiserver.build.log"
-    new = CACHE / f"{program.name}.{os.getpid()}"
-    command = ["nice", "-n", "10", "go", "build", "-mod=readonly", "-buildvcs=false", "-p", "2", "-trimpath", "-ldflags", "-s -w",
-               "-o", str(new), "k8s.io/kubernetes/cmd/kube-apiserver"]
-    with open(log, "wb") as out:
-        try:
-            status = subprocess.run(command, cwd=MODULE, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                    timeout=BUILD_SECONDS, check=False).returncode
-        except subprocess.TimeoutExpired as error:
-            raise Failed(f"kube-apiserver does not build within {BUILD_SECONDS} s, see {log}") from error
-    if status != 0:
-        said = log.read_text(errors="replace")
-        if re.search(r"dial tcp|no such host|i/o timeout|proxyconnect", said):
-            raise LeftOut("the Go module proxy cannot be reached")
-        raise Failed(f"kube-apiserver does not build, see {log}\n{said[-2000:]}")
-    new.rename(program)
-    return program
+    return go_tool("kube-apiserver", MODULE, CACHE)
 
 
 def etcd():
