@@ -51,7 +51,7 @@ class Course:
                 fields = dict(line.rstrip().split(":\t", 1) for line in status)
             same("users", set(fields["Uid"].split()), {"65532"})
             same("capabilities", {fields[name].strip() for name in ("CapEff", "CapPrm", "CapBnd")}, {"0" * 16})
-            same("the file system is read only", self.project.look(service, "{{.HostConfig.ReadonlyRootfs}}"), "true")
+            same("the file system is read only", self.project.look(service)["HostConfig"]["ReadonlyRootfs"], True)
 
     def until_all_have(self):
         until(SOON, "all have the instance", lambda: all(has(port, self.identifier) for port in PORTS))
@@ -62,12 +62,12 @@ class Course:
         same("renewals", [renew(port, self.identifier) for port in PORTS], [True] * 3)
 
     def survives(self):
-        before = self.project.look("registry-1", "{{.State.StartedAt}}")
+        before = self.project.state("registry-1")["StartedAt"]
         self.project.crash("registry-1")
         for port in (8082, 8083):
             same(f"the instance is at {port}", has(port, self.identifier), True)
         other = register(8082, "web", "10.0.0.2:80", 300)
-        until(SOON, "docker starts it again", lambda: self.project.look("registry-1", "{{.State.StartedAt}}") != before)
+        until(SOON, "docker starts it again", lambda: self.project.state("registry-1")["StartedAt"] != before)
         self.project.until_healthy("registry-1")
         same("it has both", [has(8081, self.identifier), has(8081, other)], [True] * 2)
         self.until_connected()
@@ -89,7 +89,6 @@ class Course:
 
     def stops(self):
         self.project.compose("stop")
-        ended = [self.project.look(one, "{{.State.ExitCode}} {{.State.OOMKilled}}") for one in REGISTRIES]
-        same("how they ended", ended, ["0 false"] * 3)
+        same("how they ended", [self.project.state(one)["ExitCode"] for one in REGISTRIES], [0] * 3)
         self.project.compose("down")
         same("what is left", self.project.left(), ["", "", ""])

@@ -80,7 +80,7 @@ def prepare(binary, work):
     (plugins / "docker-compose").symlink_to(compose)
     say("unpacking the packages of the images")
     unpack(work / "base", "libc6", "libgcc-s1")
-    unpack(work / "redis", "redis-server", *SHELL)
+    unpack(work / "redis", "redis-server", "redis-sentinel", *SHELL)
     # As the published image has it.
     (work / "redis" / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\nredis:x:999:999::/data:/bin/sh\n")
     (work / "redis" / "etc" / "group").write_text("root:x:0:\nredis:x:999:\n")

@@ -146,9 +146,9 @@ class Course:
         until(FAILOVER + 15, "it follows", lambda: self.follows("redis-2"))
 
     def crashes(self):
-        before = self.project.look("redis-1", "{{.State.StartedAt}}")
+        before = self.project.state("redis-1")["StartedAt"]
         self.project.crash("redis-1")
-        until(SOON, "docker starts it again", lambda: self.project.look("redis-1", "{{.State.StartedAt}}") != before)
+        until(SOON, "docker starts it again", lambda: self.project.state("redis-1")["StartedAt"] != before)
         until(FAILOVER, "all registries write", lambda: all(renew(port, self.kept) for port in PORTS))
         self.until_all_have()
         self.project.until_healthy()
@@ -164,7 +164,6 @@ class Course:
 
     def stops(self):
         self.project.compose("stop")
-        ended = [self.project.look(one, "{{.State.ExitCode}}") for one in REGISTRIES]
-        same("how the registries ended", ended, ["0"] * 3)
+        same("how the registries ended", [self.project.state(one)["ExitCode"] for one in REGISTRIES], [0] * 3)
         self.project.compose("down", "-v")
         same("what is left", self.project.left(), ["", "", ""])

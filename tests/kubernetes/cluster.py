@@ -24,7 +24,9 @@ MODULE = HERE / "apiserver"
 ADMIN = "admin-of-the-tests"
 KINDS = {"Namespace": "/api/v1/namespaces", "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
          "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-         "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"}
+         "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+         "Service": "/api/v1/namespaces/{}/services", "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
+         "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets"}
 
 
 def api_server():
@@ -131,13 +133,28 @@ class Cluster:
             raise Failed(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
         return said if raw else json.loads(said)
 
+    def status(self, method, path, bearer):
+        """How one request with a token is answered."""
+        request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", method=method,
+                                         headers={"Authorization": f"Bearer {bearer}"})
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca))
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
     def apply(self, manifest):
-        """Creates what a file has, document by document, as YAML."""
-        for document in manifest.read_text().split("\n---\n"):
-            kind = re.search(r"^kind: (\w+)$", document, re.MULTILINE)[1]
-            namespace = re.search(r"^  namespace: (\S+)$", document, re.MULTILINE)
-            path = KINDS[kind].format(namespace[1] if namespace else "")
-            self.call("POST", path, document.encode(), "application/yaml")
+        """Creates what a file has, document by document, and answers what the API server made of it."""
+        return [self.create(document) for document in manifest.read_text().split("\n---\n")]
+
+    def create(self, document):
+        """Creates an object that is written in YAML. A field that is unknown or there twice is refused."""
+        kind = re.search(r"^kind: (\w+)$", document, re.MULTILINE)[1]
+        namespace = re.search(r"^  namespace: (\S+)$", document, re.MULTILINE)
+        path = KINDS[kind].format(namespace[1] if namespace else "default")
+        return self.call("POST", f"{path}?fieldValidation=Strict", document.encode(), "application/yaml")
 
     def put(self, resource, thing):
         """Creates an object, or puts it in the place of one."""

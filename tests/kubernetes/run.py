@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The catalog of Kubernetes against a real API server: pods, services and slices come, change and go.
+"""The catalog of Kubernetes against a real API server: pods, services and slices come, change and go; and what deploy/ has for it.
 
 Never: needs more than Python's own library and Cargo to run; leaves a process behind.
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from cluster import ADMIN, HERE, Cluster  # noqa: E402
+import manifests  # noqa: E402
 import suite  # noqa: E402
 from programs import Failed, Process, call, free_port, until  # noqa: E402
 from report import conduct  # noqa: E402
 
-RBAC = HERE.parent.parent / "deploy" / "kubernetes-rbac.yaml"
 SECONDS = 60
 SPACE = "shop"
 OPS = "operator-of-the-tests"
@@ -77,7 +77,7 @@ class Course:
         self.directory = directory
         self.cluster = Cluster(directory)
         self.cluster.start()
-        self.cluster.apply(RBAC)
+        self.cluster.apply(manifests.DEPLOY / "kubernetes-rbac.yaml")
         self.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": SPACE}})
         self.token = directory / "token"
         self.renew_token()
@@ -274,6 +274,13 @@ STEPS = [(Course.suite, "the suite that all catalogs play"),
          (Course.unknown_names, "names that Kubernetes does not know, until it does")]
 
 
+MANIFESTS = [(manifests.is_strict, "a field that the API server does not know is refused"),
+             (manifests.rights, "the account's rights are those that the README names, of all that there are"),
+             (manifests.with_token, "its token reads what it may, and no secrets"),
+             (manifests.stateful_set, "the StatefulSet and what belongs to it is taken, and means what it says"),
+             (manifests.restricted, "its pods are taken by the policy \"restricted\"")]
+
+
 def of_pod(name, uid, address, ready=True, serving=True, terminating=False):
     return {"addresses": [address], "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
             "targetRef": {"kind": "Pod", "namespace": SPACE, "name": name, "uid": uid}}
@@ -294,6 +301,9 @@ def main():
 def run(binary, directory, report):
     suite.prepare()
     course = Course(binary, directory)
+    report.left_out.append("kubernetes: the pods of deploy/kubernetes-statefulset.yaml, which nobody starts without a kubelet; "
+                           "make test.deploy starts such registries in containers")
+    report.steps("manifests", ((text, partial(step, course.cluster)) for step, text in MANIFESTS))
     report.steps("kubernetes", ((text, partial(step, course)) for step, text in STEPS))
 
 
