@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The compose files of deploy/, started by Docker Compose and used while containers die.
 
-    tests/deploy/run.py BINARY
+    tests/deploy/run.py BINARY [cluster|redis]
 
 The docker daemon is this test's own. It, its containers and who asks them run in namespaces of their own (network, processes,
 mounts), so nothing of this machine is touched, no port is taken, and all of it ends with the test. The images are made of
@@ -31,6 +31,7 @@ import sharing  # noqa: E402
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "a8registry" / "deploy"
 # Program and package that it comes from.
 WANTED = {"dockerd": "docker.io", "ip": "iproute2", "iptables": "iptables", "unshare": "util-linux"}
+COURSES = {"cluster": replicating.Course, "redis": sharing.Course}
 SHELL = ["dash", "coreutils", "grep"]
 
 
@@ -100,7 +101,7 @@ def prepare(binary, work):
     return base.removeprefix("ARG BASE=")
 
 
-def play(work, base):
+def play(work, base, only):
     """In namespaces of its own."""
     report = Report()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -109,7 +110,9 @@ def play(work, base):
         try:
             engine.start()
             engine.make_images(base)
-            for name, course in (("cluster", replicating.Course), ("redis", sharing.Course)):
+            for name, course in COURSES.items():
+                if only and name not in only:
+                    continue
                 running = course(engine, work)
                 try:
                     report.steps(name, running.steps())
@@ -132,14 +135,14 @@ def finish(report):
     return 1 if report.failed else 0
 
 
-def conduct(binary, work):
+def conduct(binary, work, only):
     """Prepares, and runs the rest apart; what is apart ends with the first process in there."""
     base = prepare(binary, work)
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
     tried = subprocess.run([*apart, "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
         raise LeftOut(f"for there are no namespaces of its own: {tried.stderr.strip()}")
-    child = subprocess.Popen([*apart, sys.executable, __file__, "--apart", work, base], start_new_session=True)
+    child = subprocess.Popen([*apart, sys.executable, __file__, "--apart", work, base, *only], start_new_session=True)
     try:
         return child.wait()
     finally:
@@ -158,8 +161,10 @@ def remove(work):
 
 def main():
     if sys.argv[1:2] == ["--apart"]:
-        return play(Path(sys.argv[2]), sys.argv[3])
-    binary = Path(sys.argv[1] if len(sys.argv) == 2 else "bin/a8registry").resolve()
+        return play(Path(sys.argv[2]), sys.argv[3], sys.argv[4:])
+    binary, only = Path(sys.argv[1] if sys.argv[1:] else "bin/a8registry").resolve(), sys.argv[2:]
+    if set(only) - set(COURSES):
+        sys.exit(f"no course {' '.join(only)}; want {' or '.join(COURSES)}")
     if not os.access(binary, os.X_OK):
         sys.exit(f"no registry at {binary}; build it first, or name it")
     for number in SIGNALS:
@@ -167,7 +172,7 @@ def main():
     work = Path(tempfile.mkdtemp(prefix="a8-deploy."))
     report = Report()
     try:
-        return conduct(binary, work)
+        return conduct(binary, work, only)
     except LeftOut as reason:
         report.left_out.append(f"the tests of the compose files, {reason}")
     except Failed as error:

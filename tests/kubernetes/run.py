@@ -248,6 +248,24 @@ class Course:
         finally:
             other.process.stop()
 
+    def bound_singly(self):
+        accounts = "/api/v1/namespaces/a8registry/serviceaccounts"
+        self.cluster.call("POST", accounts, {"metadata": {"name": "single"}})
+        self.cluster.call("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SPACE}/rolebindings", {
+            "metadata": {"name": "single"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "a8registry"},
+            "subjects": [{"kind": "ServiceAccount", "name": "single", "namespace": "a8registry"}]})
+        token = self.directory / "single"
+        token.write_text(self.cluster.token("a8registry", "single"))
+        single = Registry(self.binary, self.directory, "bound-singly", "--k8s_url", f"https://127.0.0.1:{self.cluster.port}",
+                          "--k8s_ca_file", str(self.cluster.ca), "--k8s_token_file", str(token))
+        try:
+            single.until("what is in that namespace", {("web", "10.1.0.6:8080"): "UP"})
+            same(single.shown("kube-system"), {})
+            same(single.shown(), {("web", "10.1.0.6:8080"): "UP"})
+        finally:
+            single.process.stop()
+
     def unknown_names(self):
         same(self.registry.shown("nobody"), {})
         same(self.registry.shown("kube-system"), {})
@@ -271,6 +289,7 @@ STEPS = [(Course.suite, "the suite that all catalogs play"),
          (Course.loses_history, "what happened is compacted away (410)"),
          (Course.rotates, "the token is replaced"),
          (Course.falls_back, "Endpoints where slices are forbidden (403), slices again, in-cluster"),
+         (Course.bound_singly, "an account that is bound in one namespace only"),
          (Course.unknown_names, "names that Kubernetes does not know, until it does")]
 
 
