@@ -122,7 +122,7 @@ class Project:
         if show:
             print(self.engine.run("compose", "-f", f"deploy/{self.file}", "ps", "-a", **self.variables).stdout)
             logs = self.engine.run("compose", "-f", f"deploy/{self.file}", "logs", "--tail", "20", **self.variables)
-            print(logs.stdout[-12000:])
+            print(logs.stdout[-20000:])
         self.engine.run("compose", "-f", f"deploy/{self.file}", "down", "-v", "-t", "5", **self.variables)
 
     def services(self):
@@ -150,6 +150,9 @@ class Project:
         except Failed as error:
             raise Failed(f"{error}: {({one: self.health(one) for one in services})}") from error
         return time.monotonic() - begun
+
+    def address(self, service):
+        return next(iter(self.look(service)["NetworkSettings"]["Networks"].values()))["IPAddress"]
 
     def pid(self, service):
         return self.state(service)["Pid"]

@@ -46,6 +46,7 @@ class Course:
         self.project = Project(engine, "compose-redis.yaml", REDIS_PASSWORD=secrets.token_hex(16))
         self.client = None
         self.kept = None
+        self.addresses = {}
 
     def steps(self):
         return [(text, partial(step, self)) for step, text in (
@@ -70,6 +71,7 @@ class Course:
     def starts(self):
         self.project.up()
         self.project.until_healthy()
+        self.addresses = {name: self.project.address(name) for name in ("redis-1", "redis-2")}
 
     def shares(self):
         identifier = register(8081, "web", "10.0.0.1:80", TTL)
@@ -96,9 +98,9 @@ class Course:
         self.project.until_healthy("registry-1")
 
     def master(self, sentinel="sentinel-1"):
-        """The name that a sentinel has for the master."""
+        """Which one a sentinel has for the master."""
         said = self.exec(sentinel, "redis-cli", "-p", "26379", "sentinel", "get-master-addr-by-name", "main")
-        return said.split()[0]
+        return next((name for name, address in self.addresses.items() if said.split()[0] == address), said)
 
     def fail_over(self, old, new):
         same("the master", self.master(), old)
