@@ -40,7 +40,9 @@ class Engine:
         log = open(self.work / "dockerd.log", "ab")
         self.process = subprocess.Popen(
             ["dockerd", "--config-file", self.work / "docker.json", "--data-root", self.work / "data", "--exec-root",
-             self.work / "exec", "--pidfile", self.work / "docker.pid", "--host", f"unix://{self.work}/docker.sock"],
+             self.work / "exec", "--pidfile", self.work / "docker.pid", "--host", f"unix://{self.work}/docker.sock",
+             # Control groups of its own, so that none is left when it is killed.
+             "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self.work.name}"],
             stdout=log, stderr=log)
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:

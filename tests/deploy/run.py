@@ -8,6 +8,7 @@ mounts), so nothing of this machine is touched, no port is taken, and all of it 
 BINARY by the Dockerfile's second stage, and of Debian's packages, unpacked; Compose is built from its sources, once.
 Never: needs more than root on Debian, Go and a network when it runs first; leaves a process, a mount or a folder behind.
 """
+import contextlib
 import os
 import shutil
 import signal
@@ -152,11 +153,23 @@ def conduct(binary, work, only):
 
 
 def remove(work):
-    """What was killed may write for a moment yet."""
-    end = time.monotonic() + 20
-    while work.exists() and time.monotonic() < end:
+    """The folder and the control groups. What was killed may live for a moment yet."""
+    end, groups = time.monotonic() + 20, control_groups(work)
+    while (work.exists() or groups) and time.monotonic() < end:
         shutil.rmtree(work, ignore_errors=True)
+        for group in groups:
+            with contextlib.suppress(OSError):
+                group.rmdir()
         time.sleep(0.1)
+        groups = control_groups(work)
+    if work.exists() or groups:
+        print(f"not removed: {work if work.exists() else ''} {' '.join(map(str, groups))}")
+
+
+def control_groups(work):
+    """Those of the daemon's containers, the innermost first."""
+    tops = [top for top in Path("/sys/fs/cgroup").glob(f"**/{work.name}") if top.is_dir()]
+    return sorted((Path(folder) for top in tops for folder, _, _ in os.walk(top)), reverse=True)
 
 
 def main():

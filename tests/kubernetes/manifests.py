@@ -49,7 +49,8 @@ def rights(cluster):
     same("resources that are none", missing, set())
     # What anybody with an account may do.
     other = "system:serviceaccount:a8registry:another"
-    allowed = {one for one in ((group, name, verb) for group, name in sorted(every) for verb in VERBS) if may(cluster, ACCOUNT, *one)}
+    all_there_is = [(group, name, verb) for group, name in sorted(every) for verb in VERBS]
+    allowed = {one for one in all_there_is if may(cluster, ACCOUNT, *one)}
     usual = {one for one in allowed - RIGHTS if may(cluster, other, *one)}
     same("rights", allowed - usual, RIGHTS)
     print(f"           {len(every)} resources, {len(VERBS)} verbs each; anybody may {sorted(usual)}", flush=True)
