@@ -51,6 +51,7 @@ class Course:
     def steps(self):
         return [(text, partial(step, self)) for step, text in (
             (Course.wants_password, "without a password nothing starts, and it is said why"),
+            (Course.addresses_differ, "REDIS_NETWORK is in all addresses"),
             (Course.starts, "all eight are healthy"),
             (Course.shares, "an instance that is registered at one is seen at all"),
             (Course.guards, "Redis wants the password"),
@@ -67,6 +68,13 @@ class Course:
         done = self.project.engine.run("compose", "-f", "deploy/compose-redis.yaml", "up", "-d")
         if done.returncode == 0 or "set REDIS_PASSWORD" not in done.stderr:
             raise Failed(f"status {done.returncode}, {done.stderr}")
+
+    def addresses_differ(self):
+        """As Compose reads the file; the default is what is started."""
+        usual = self.project.compose("config")
+        other = self.project.engine.out("compose", "-f", "deploy/compose-redis.yaml", "config", **self.project.variables,
+                                        REDIS_NETWORK="10.1.2")
+        same("all but the network", other, usual.replace("172.29.83.", "10.1.2."))
 
     def starts(self):
         self.project.up()
