@@ -1,4 +1,4 @@
-// Docker Compose, by which the tests start what is in deploy/. Of its versions 2, for later ones do not speak to Debian's daemon.
+// Docker Compose, by which the tests start what is in deploy/. Version 2 speaks to the daemon of Debian 12.
 module a8registry/tests/deploy/compose
 
 go 1.24.9
