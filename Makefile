@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: help build build.registry run fmt lint doc precommit check test test.all test.redis test.properties test.fuzz \
-	test.image test.swarm test.consul test.kubernetes test.simulation test.cluster interop bench cluster docker dockerize.registry release clean
+	test.image test.deploy test.swarm test.consul test.kubernetes test.simulation test.cluster interop bench cluster docker dockerize.registry release clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 VERSION    := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -82,9 +82,9 @@ test: ## the short tests: units, the API, the store in Redis, the README's comma
 	cargo build --locked --bin a8registry
 	@bash tests/readme.sh "$(TARGET_DIR)/debug/a8registry"
 	@sh tests/redis.sh left-out "$(REDIS_DIR)"
-	@echo "left out: faults of Redis, a rolling restart under load, random histories and simulated clusters in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes API server, the image; make test.all runs them"
+	@echo "left out: faults of Redis, a rolling restart under load, random histories and simulated clusters in large numbers, fuzzing, real Eureka clients and servers, a real Consul, a real Docker Swarm, a real Kubernetes API server, the image, the compose files; make test.all runs them"
 
-test.all: test test.redis test.cluster test.properties test.simulation test.fuzz interop test.consul test.swarm test.kubernetes test.image ## all tests, the long ones too
+test.all: test test.redis test.cluster test.properties test.simulation test.fuzz interop test.consul test.swarm test.kubernetes test.image test.deploy ## all tests, the long ones too
 
 test.redis: ## the store in Redis: faults, sentinels, a cluster; then the tests of the APIs once more on it; other servers
 	@sh tests/redis.sh "$(REDIS_DIR)"
@@ -118,11 +118,14 @@ interop: build ## real Eureka clients and a real Eureka server against the binar
 test.consul: build ## a real Consul agent followed by the binary (Go; network)
 	python3 tests/consul/follow.py bin/a8registry
 
-test.kubernetes: build ## services of a real Kubernetes API server (Go, openssl, Debian's etcd-server; network when it runs first)
+test.kubernetes: build ## services of a real Kubernetes API server, and what deploy/ has for it (Go, openssl, Debian's etcd-server; network when it runs first)
 	python3 tests/kubernetes/run.py bin/a8registry
 
 test.image: ## the image built, run and stopped by a docker daemon of its own (root, Debian)
 	bash tests/docker/image.sh
+
+test.deploy: build ## the compose files in a docker daemon of its own, containers killed (root, Debian; Go when it runs first; network)
+	python3 tests/deploy/run.py bin/a8registry
 
 test.swarm: build ## the catalog of Docker Swarm: a docker daemon of its own as a swarm of one node (root, Linux)
 	python3 tests/swarm/run.py bin/a8registry

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,8 @@ CACHE = Path(os.environ.get("A8_INTEROP_CACHE")
              or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "a8registry" / "interop")
 JAVA = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss512k"]
 BUILD_SECONDS = 900
+# The first build of one compiles some thousand packages.
+GO_TOOL_SECONDS = 3600
 
 
 class Failed(Exception):
@@ -212,6 +215,38 @@ def pip(name):
     return _build(name, name, [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check",
                                "--target", str(CACHE / name), "-r", "requirements.txt"],
                   ("PyPI", "https://pypi.org/simple/"))
+
+
+def go_tool(name, folder, cache):
+    """The program that the go.mod of a folder has as its tool, built through the Go module proxy once for each version."""
+    pinned = (folder / "go.mod").read_text()
+    package = re.search(r"^tool (\S+)$", pinned, re.MULTILINE)[1]
+    version = next(version for module, version in re.findall(r"^(?:require|\t)\s*(\S+) (v\S+)", pinned, re.MULTILINE)
+                   if package.startswith(f"{module}/"))
+    program = cache / f"{name}-{version}"
+    if program.exists():
+        return program
+    if not shutil.which("go"):
+        raise LeftOut(f"go is not installed, which builds {name}")
+    print(f"building {name} {version}; this takes a while", flush=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    log = cache / f"{name}.build.log"
+    new = cache / f"{program.name}.{os.getpid()}"
+    command = ["nice", "-n", "10", "go", "build", "-mod=readonly", "-buildvcs=false", "-p", "2", "-trimpath", "-ldflags", "-s -w",
+               "-o", str(new), package]
+    with open(log, "wb") as out:
+        try:
+            status = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                    timeout=GO_TOOL_SECONDS, check=False).returncode
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"{name} does not build within {GO_TOOL_SECONDS} s, see {log}") from error
+    if status != 0:
+        said = log.read_text(errors="replace")
+        if re.search(r"dial tcp|no such host|i/o timeout|proxyconnect", said):
+            raise LeftOut("the Go module proxy cannot be reached")
+        raise Failed(f"{name} does not build, see {log}\n{said[-2000:]}")
+    new.rename(program)
+    return program
 
 
 def npm(name):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The catalog of Kubernetes against a real API server: pods, services and slices come, change and go.
+"""The catalog of Kubernetes against a real API server: pods, services and slices come, change and go; and what deploy/ has for it.
 
 Never: needs more than Python's own library and Cargo to run; leaves a process behind.
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from cluster import ADMIN, HERE, Cluster  # noqa: E402
+import manifests  # noqa: E402
 import suite  # noqa: E402
 from programs import Failed, Process, call, free_port, until  # noqa: E402
 from report import conduct  # noqa: E402
 
-RBAC = HERE.parent.parent / "deploy" / "kubernetes-rbac.yaml"
 SECONDS = 60
 SPACE = "shop"
 OPS = "operator-of-the-tests"
@@ -77,7 +77,7 @@ class Course:
         self.directory = directory
         self.cluster = Cluster(directory)
         self.cluster.start()
-        self.cluster.apply(RBAC)
+        self.cluster.apply(manifests.DEPLOY / "kubernetes-rbac.yaml")
         self.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": SPACE}})
         self.token = directory / "token"
         self.renew_token()
@@ -248,6 +248,24 @@ class Course:
         finally:
             other.process.stop()
 
+    def bound_singly(self):
+        accounts = "/api/v1/namespaces/a8registry/serviceaccounts"
+        self.cluster.call("POST", accounts, {"metadata": {"name": "single"}})
+        self.cluster.call("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SPACE}/rolebindings", {
+            "metadata": {"name": "single"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "a8registry"},
+            "subjects": [{"kind": "ServiceAccount", "name": "single", "namespace": "a8registry"}]})
+        token = self.directory / "single"
+        token.write_text(self.cluster.token("a8registry", "single"))
+        single = Registry(self.binary, self.directory, "bound-singly", "--k8s_url", f"https://127.0.0.1:{self.cluster.port}",
+                          "--k8s_ca_file", str(self.cluster.ca), "--k8s_token_file", str(token))
+        try:
+            single.until("what is in that namespace", {("web", "10.1.0.6:8080"): "UP"})
+            same(single.shown("kube-system"), {})
+            same(single.shown(), {("web", "10.1.0.6:8080"): "UP"})
+        finally:
+            single.process.stop()
+
     def unknown_names(self):
         same(self.registry.shown("nobody"), {})
         same(self.registry.shown("kube-system"), {})
@@ -271,7 +289,15 @@ STEPS = [(Course.suite, "the suite that all catalogs play"),
          (Course.loses_history, "what happened is compacted away (410)"),
          (Course.rotates, "the token is replaced"),
          (Course.falls_back, "Endpoints where slices are forbidden (403), slices again, in-cluster"),
+         (Course.bound_singly, "an account that is bound in one namespace only"),
          (Course.unknown_names, "names that Kubernetes does not know, until it does")]
+
+
+MANIFESTS = [(manifests.is_strict, "a field that the API server does not know is refused"),
+             (manifests.rights, "the account's rights are those that the README names, of all that there are"),
+             (manifests.with_token, "its token reads what it may, and no secrets"),
+             (manifests.stateful_set, "the StatefulSet and what belongs to it is taken, and means what it says"),
+             (manifests.restricted, "its pods are taken by the policy \"restricted\"")]
 
 
 def of_pod(name, uid, address, ready=True, serving=True, terminating=False):
@@ -294,6 +320,9 @@ def main():
 def run(binary, directory, report):
     suite.prepare()
     course = Course(binary, directory)
+    report.left_out.append("kubernetes: the pods of deploy/kubernetes-statefulset.yaml, which nobody starts without a kubelet; "
+                           "make test.deploy starts such registries in containers")
+    report.steps("manifests", ((text, partial(step, course.cluster)) for step, text in MANIFESTS))
     report.steps("kubernetes", ((text, partial(step, course)) for step, text in STEPS))
 
 
