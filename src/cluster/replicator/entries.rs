@@ -60,6 +60,8 @@ struct Slot {
     generation: u32,
     /// Whether the entry is registered.
     is_alive: bool,
+    /// Whether its client told this member of the renewal, since it started.
+    is_told_here: bool,
     renewal: Renewal,
     entry: Option<Box<Entry>>,
 }
@@ -152,10 +154,16 @@ impl Entries {
         self.slots.get(index(slot)).filter(|slot| slot.is_alive).map(|slot| slot.renewal)
     }
 
-    /// A newer renewal is known of.
-    pub(super) fn renew(&mut self, slot: u32, renewal: Renewal) {
+    /// When its client last told this member that an instance lives, when nobody knows of a newer renewal.
+    pub(super) fn told_here(&self, slot: u32) -> Option<Moment> {
+        let slot = self.slots.get(index(slot)).filter(|slot| slot.is_alive && slot.is_told_here)?;
+        Some(slot.renewal.last)
+    }
+
+    /// A newer renewal is known of: its client told this member of it, or another one did.
+    pub(super) fn renew(&mut self, slot: u32, renewal: Renewal, is_told_here: bool) {
         if let Some(slot) = self.slots.get_mut(index(slot)) {
-            slot.renewal = renewal;
+            (slot.renewal, slot.is_told_here) = (renewal, is_told_here);
         }
     }
 
@@ -181,7 +189,7 @@ impl Entries {
         });
         let hash = self.hasher.hash_one(&entry.key);
         let it = &mut self.slots[index(slot)];
-        (it.entry, it.renewal) = (Some(Box::new(entry)), renewal);
+        (it.entry, it.renewal, it.is_told_here) = (Some(Box::new(entry)), renewal, false);
         let Self { slots, hasher, by_key, .. } = self;
         let hash_of =
             |slot: &u32| slots[index(*slot)].entry.as_deref().map_or(0, |it| hasher.hash_one(&it.key));

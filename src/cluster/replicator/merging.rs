@@ -62,7 +62,9 @@ impl Replicator {
             return Merged::Older(slot);
         }
         match &heard.content {
-            Content::Dead if self.vouched_here(slot).is_some_and(|last| heard.last.plus(AFTER) < last) => {
+            Content::Dead
+                if self.entries.told_here(slot).is_some_and(|last| heard.last.plus(AFTER) < last) =>
+            {
                 // By the smallest stamp that does: what was written since on knowledge of it wins.
                 self.write_at(now, slot, None, heard.stamp.time + 1);
                 return Merged::Older(slot);
@@ -120,7 +122,7 @@ impl Replicator {
             (entry.stream, entry.seq, entry.foreign) = (stream, seq, foreign);
         }
         if !(was_alive && is_alive) || renewal.last < last {
-            self.entries.renew(slot, Renewal { last, home });
+            self.entries.renew(slot, Renewal { last, home }, false);
         }
         if is_alive {
             self.pending.push(Pending::Put(slot, self.entries.generation(slot)));
@@ -163,7 +165,7 @@ impl Replicator {
             (entry.stream, entry.seq, entry.foreign) = (self.mine, seq, foreign);
         }
         if !is_alive {
-            self.entries.renew(slot, Renewal { last: now.at, home: self.me });
+            self.entries.renew(slot, Renewal { last: now.at, home: self.me }, true);
             self.unplaced.remove(&slot);
             self.tombstones.insert((now.at, slot));
         }
@@ -172,10 +174,12 @@ impl Replicator {
     /// Takes over a renewal, when it is news.
     pub(super) fn touch(&mut self, slot: u32, last: Moment, home: u64) -> bool {
         let generation = self.entries.generation(slot);
-        if self.entries.renewal_of_living(slot).is_none_or(|renewal| last <= renewal.last) {
+        // What comes back of what this member was told is not newer, whatever its age says: that lacks the time under way.
+        let is_echo = home == self.me && self.entries.told_here(slot).is_some();
+        if is_echo || self.entries.renewal_of_living(slot).is_none_or(|renewal| last <= renewal.last) {
             return false;
         }
-        self.entries.renew(slot, Renewal { last, home });
+        self.entries.renew(slot, Renewal { last, home }, false);
         self.pending.push(Pending::Renew(slot, generation));
         true
     }
@@ -189,12 +193,6 @@ impl Replicator {
             self.streams.remove(entry.stream, entry.seq, slot);
             self.tombstones.remove(&(renewal.last, slot));
         }
-    }
-
-    /// When a client has told this member, since it started, that the instance lives.
-    fn vouched_here(&self, slot: u32) -> Option<Moment> {
-        let Renewal { last, home } = self.entries.renewal_of_living(slot)?;
-        (home == self.me && self.started <= last).then_some(last)
     }
 
     /// Whether a lease goes on, or is kept although it has run out.

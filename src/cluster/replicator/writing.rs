@@ -46,7 +46,7 @@ impl Replicator {
     pub(super) fn renewed_here(&mut self, row: Row, at: Moment) {
         let Some(slot) = self.entries.at_row(row) else { return };
         if self.entries.renewal(slot).is_some_and(|renewal| renewal.last <= at) {
-            self.entries.renew(slot, Renewal { last: at, home: self.me });
+            self.entries.renew(slot, Renewal { last: at, home: self.me }, true);
         }
         if self.has(Fault::RenewalStamps) {
             let time = self.clock.next(Timestamp::default(), 0);
