@@ -25,6 +25,8 @@ pub(super) struct Checks {
     unsound: BTreeMap<(usize, usize), u64>,
     /// When a member last had good reason to know of a client, and through which home.
     reasons: BTreeMap<(usize, usize), (u64, usize)>,
+    /// Since when a member has not shown a client that it must know.
+    missing: BTreeMap<(usize, usize), u64>,
     /// When the network was last anything but sound.
     trouble: u64,
 }
@@ -114,11 +116,19 @@ impl Checks {
                 if world.is_confused(client.home) {
                     return Ok(());
                 }
-                if is_known && member.born + RECOVERY <= time && hears(client.home) {
+                let must_be_seen = is_known && member.born + RECOVERY <= time && hears(client.home);
+                if must_be_seen {
                     self.reasons.insert((nth, at), (time, client.home));
-                    if !is_seen {
+                }
+                if must_be_seen && !is_seen {
+                    let since = *self.missing.entry((nth, at)).or_insert(time);
+                    // Until its home has said that it knows better than the clock that was ahead.
+                    let is_doubted = world.is_skewed && client.was_gone && time <= since + PROMPT;
+                    if !is_doubted {
                         return Err("I2: not seen where it must be known".into());
                     }
+                } else {
+                    self.missing.remove(&(nth, at));
                 }
                 self.check_hold(world, (nth, client), (at, member), is_seen)
             }
