@@ -130,7 +130,7 @@ test.deploy: build ## the compose files in a docker daemon of its own, container
 test.swarm: build ## the catalog of Docker Swarm: a docker daemon of its own as a swarm of one node (root, Linux)
 	python3 tests/swarm/run.py bin/a8registry
 
-bench: ## measure requests, memory and start beside a bare HTTP server; a store in Redis beside one in memory; clusters
+bench: ## measure requests, memory and start beside a bare HTTP server; a store in Redis beside one in memory; clusters; catalogs
 	$(STAMP) cargo build --release --locked --bin a8registry
 	@sh tests/redis.sh "$(REDIS_DIR)"
 	$(WITH_REDIS) cargo bench --locked --bench load -- $(ARGS)

@@ -14,10 +14,18 @@ mod case;
 mod catalog;
 #[path = "load/cluster.rs"]
 mod cluster;
+#[path = "../it/catalog_swarm/engine.rs"]
+#[expect(dead_code, reason = "the chapters of the tests use more of it")]
+mod engine;
 #[path = "load/eureka.rs"]
 mod eureka;
+#[path = "../it/support/faults.rs"]
+#[expect(dead_code, reason = "the chapters of the tests use more of it")]
+mod faults;
 #[path = "load/figure.rs"]
 mod figure;
+#[path = "load/followed.rs"]
+mod followed;
 #[path = "load/generator.rs"]
 mod generator;
 #[path = "load/http.rs"]
@@ -39,8 +47,13 @@ mod report;
 mod server;
 #[path = "load/session.rs"]
 mod session;
+#[path = "load/trouble.rs"]
+mod trouble;
 #[path = "load/turn.rs"]
 mod turn;
+#[path = "../it/support/upstream.rs"]
+#[expect(dead_code, reason = "the chapters of the tests use more of it")]
+mod upstream;
 #[path = "load/workload.rs"]
 mod workload;
 

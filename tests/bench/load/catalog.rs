@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::case::Case;
 use crate::figure::{Figure, Measured};
+use crate::followed::System;
 use crate::generator;
 use crate::http::Connection;
 use crate::kubernetes::Cluster;
@@ -56,7 +57,7 @@ impl Session {
         let cluster = Arc::new(Cluster::start(&["default"]));
         (0..SERVICES).for_each(|service| cluster.put(SLICES, slice(service, 0)));
         let plain = Server::registry(&self.options.registry, Setting::Plain, &self.cores)?;
-        let setting = Setting::Kubernetes { port: cluster.port() };
+        let setting = Setting::Following { system: System::Kubernetes, port: cluster.port() };
         let followed = Server::registry(&self.options.registry, setting, &self.cores)?;
         for server in [&plain, &followed] {
             generator::preload(server.address(), Population::new(OWN), Case::Register).await?;
@@ -211,11 +212,13 @@ fn name(service: usize) -> String {
     format!("followed-{service}")
 }
 
-fn get(path: &str) -> Vec<u8> {
+/// A request.
+pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes()
 }
 
-fn percentile(values: &mut [f64], percent: usize) -> f64 {
+/// The value that so many in a hundred do not exceed.
+pub(crate) fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     values
         .get((values.len() * percent / 100).min(values.len().saturating_sub(1)))

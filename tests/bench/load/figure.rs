@@ -21,6 +21,8 @@ pub(crate) enum Figure {
     Visibility,
     /// Fifty thousand instances of a catalog, of which one in a hundred changes each second.
     Catalog,
+    /// Reads while what a catalog follows is in trouble.
+    CatalogFaults,
     /// Bytes on a link and CPU of both members, for renewals at the rate of a million instances.
     ClusterLink,
     /// From the start of a member until it has everything and is ready.
@@ -46,7 +48,7 @@ pub(crate) struct Measured {
 
 impl Figure {
     /// In the order of the report.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Memory,
         Self::Start,
         Self::Binary,
@@ -54,6 +56,7 @@ impl Figure {
         Self::Mirror,
         Self::Visibility,
         Self::Catalog,
+        Self::CatalogFaults,
         Self::ClusterLink,
         Self::ClusterJoin,
         Self::ClusterHeal,
@@ -69,6 +72,7 @@ impl Figure {
             Self::Mirror => "mirror",
             Self::Visibility => "visibility",
             Self::Catalog => "catalog",
+            Self::CatalogFaults => "catalog-faults",
             Self::ClusterLink => "cluster-link",
             Self::ClusterJoin => "cluster-join",
             Self::ClusterHeal => "cluster-heal",

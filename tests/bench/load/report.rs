@@ -113,7 +113,13 @@ impl Report {
         for figure in &self.figures {
             let Measured { name, value, bound, note } = figure;
             let verdict = verdict(*value, *bound);
-            writeln!(out, "{name:<34}{value:>9.1}{:>9}  {verdict:<6}{note}", or_dash(*bound, 0))?;
+            // Of what is bounded by a small number the hundredths tell.
+            let (digits, of_bound) = if bound.is_some_and(|bound| bound < 2.0) { (2, 2) } else { (1, 0) };
+            writeln!(
+                out,
+                "{name:<34}{value:>9.digits$}{:>9}  {verdict:<6}{note}",
+                or_dash(*bound, of_bound)
+            )?;
         }
         writeln!(out)
     }
@@ -122,6 +128,21 @@ impl Report {
 // === impl Round ===
 
 impl Round {
+    /// One turn after the other; in every second round the other way round.
+    pub(crate) async fn by_turns(
+        number: usize,
+        registry: impl Future<Output = anyhow::Result<Turn>>,
+        bare: impl Future<Output = anyhow::Result<Turn>>,
+    ) -> anyhow::Result<Self> {
+        if number.is_multiple_of(2) {
+            let registry = registry.await?;
+            Ok(Self { registry, bare: bare.await? })
+        } else {
+            let bare = bare.await?;
+            Ok(Self { registry: registry.await?, bare })
+        }
+    }
+
     fn ratio(&self) -> f64 {
         self.registry.micros / self.bare.micros
     }

@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
+use crate::followed::System;
 use crate::machine::{Cores, TICK};
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -47,9 +48,11 @@ pub(crate) enum Setting {
         /// The port.
         port: u16,
     },
-    /// With the API server of Kubernetes on this loopback port as a catalog.
-    Kubernetes {
-        /// The port.
+    /// With a catalog.
+    Following {
+        /// What is followed.
+        system: System,
+        /// Its loopback port.
         port: u16,
     },
 }
@@ -74,7 +77,7 @@ impl Server {
             Setting::Eureka { forgets } => {
                 ("info", Some(format!("--change_log_age {}ms", forgets.as_millis())))
             }
-            Setting::Kubernetes { port } => ("info", Some(format!("--k8s_url http://127.0.0.1:{port}"))),
+            Setting::Following { system, port } => ("info", Some(system.flags(port))),
             Setting::Redis { port } => {
                 ("info", Some(format!("--store redis --store_address 127.0.0.1:{port}")))
             }

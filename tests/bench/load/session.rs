@@ -58,6 +58,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Err(error) = session.with_catalog(&mut report).await {
         report.fail(format!("catalogs: {error:#}"));
     }
+    if let Err(error) = session.with_faults(&mut report).await {
+        report.fail(format!("catalogs in trouble: {error:#}"));
+    }
     report.print()?;
     if let Some(path) = &session.options.json {
         fs::write(path, report.json()?).with_context(|| format!("can not write {}", path.display()))?;
@@ -156,13 +159,9 @@ impl Session {
         }
         let bare = asked.beside(self.bare.address(), generator::weigh(asked.clone()).await?);
         for number in 0..self.options.rounds() {
-            let round = if number % 2 == 0 {
-                let ours = self.take(registry, &asked).await?;
-                Round { registry: ours, bare: self.take_alone(&bare, registry).await? }
-            } else {
-                let bare = self.take_alone(&bare, registry).await?;
-                Round { registry: self.take(registry, &asked).await?, bare }
-            };
+            let round =
+                Round::by_turns(number, self.take(registry, &asked), self.take_alone(&bare, registry))
+                    .await?;
             self.note(&format!(
                 "{case} at {}, round {}: {:.2} us, bare {:.2} us, others use {:.0} % and {:.0} % of a core",
                 Count(population.size()),
@@ -188,13 +187,9 @@ impl Session {
         let of = |server: &Server| Workload::new(Side::Registry, case, server.address(), population.clone());
         let mut rounds = Vec::new();
         for number in 0..self.options.rounds() {
-            let round = if number % 2 == 0 {
-                let ours = self.take(registry, &of(registry)).await?;
-                Round { registry: ours, bare: self.take(other, &of(other)).await? }
-            } else {
-                let bare = self.take(other, &of(other)).await?;
-                Round { registry: self.take(registry, &of(registry)).await?, bare }
-            };
+            let (asked, beside) = (of(registry), of(other));
+            let round =
+                Round::by_turns(number, self.take(registry, &asked), self.take(other, &beside)).await?;
             self.note(&format!(
                 "{case} at {}, round {}: {:.2} us, beside it {:.2} us; {:.0} and {:.0} answers a second",
                 Count(population.size()),
