@@ -5,6 +5,7 @@
 //! did not sign unless told to, or shows credentials.
 
 mod backoff;
+mod opened;
 mod trust;
 mod url;
 
@@ -15,16 +16,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub(crate) use backoff::{Backoff, jittered};
+pub use opened::Opened;
 pub use trust::{AnyCertificate, Trust};
 pub use url::{BaseUrl, NoBaseUrl, redacted};
 
@@ -129,26 +131,49 @@ impl Outbound {
         timeout(bounds.whole, self.call_patiently(request, bounds)).await.map_err(|_| CallError::TimedOut)?
     }
 
+    /// The same without the body, which the answer hands to whoever reads it.
+    ///
+    /// # Errors
+    /// When no answer begins within the bounds.
+    pub async fn open(&self, request: Request<Full<Bytes>>, bounds: Bounds) -> Result<Opened, CallError> {
+        let until = Instant::now() + bounds.whole;
+        let head = timeout(bounds.whole, self.ask(request, bounds));
+        let (head, body) = head.await.map_err(|_| CallError::TimedOut)??.into_parts();
+        Ok(Opened { status: head.status, is_gzip: is_gzip(&head.headers), body, bounds, until })
+    }
+
     async fn call_patiently(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
         bounds: Bounds,
     ) -> Result<Reply, CallError> {
-        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        // A connection has its own time; what follows it begins with the request.
-        let answer = timeout(bounds.quiet + CONNECT, self.client.request(request));
-        let (head, mut body) = match answer.await {
-            Err(_) => return Err(CallError::TimedOut),
-            Ok(Err(error)) if error.is_connect() => return Err(CallError::Unconnected(innermost(&error))),
-            Ok(Err(error)) => return Err(CallError::Broken(innermost(&error))),
-            Ok(Ok(answer)) => answer.into_parts(),
-        };
+        let (head, mut body) = self.ask(request, bounds).await?.into_parts();
         let mut decoder = Decoder::new(&head.headers, bounds.bytes);
         while let Some(part) = next_part(&mut body, bounds.quiet).await? {
             decoder.push(&part)?;
         }
         Ok(Reply { status: head.status, headers: head.headers, body: decoder.finish()? })
     }
+
+    async fn ask(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        bounds: Bounds,
+    ) -> Result<Response<Incoming>, CallError> {
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        // A connection has its own time; what follows it begins with the request.
+        let answer = timeout(bounds.quiet + CONNECT, self.client.request(request));
+        match answer.await {
+            Err(_) => Err(CallError::TimedOut),
+            Ok(Err(error)) if error.is_connect() => Err(CallError::Unconnected(innermost(&error))),
+            Ok(Err(error)) => Err(CallError::Broken(innermost(&error))),
+            Ok(Ok(answer)) => Ok(answer),
+        }
+    }
+}
+
+fn is_gzip(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip")
 }
 
 async fn next_part(body: &mut Incoming, quiet: Duration) -> Result<Option<Bytes>, CallError> {
@@ -180,8 +205,11 @@ fn innermost(error: &dyn Error) -> String {
 impl Decoder {
     fn new(headers: &HeaderMap, max: usize) -> Self {
         let bounded = Bounded { bytes: Vec::new(), max };
-        let is_gzip = headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
-        if is_gzip { Self::Gzip(Box::new(MultiGzDecoder::new(bounded))) } else { Self::Plain(bounded) }
+        if is_gzip(headers) {
+            Self::Gzip(Box::new(MultiGzDecoder::new(bounded)))
+        } else {
+            Self::Plain(bounded)
+        }
     }
 
     fn push(&mut self, part: &[u8]) -> Result<(), CallError> {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::known::{Known, Outcome};
 use super::config::EurekaConfig;
 use super::{CatalogError, Sink};
-use crate::outbound::{Backoff, BaseUrl, Bounds, CallError, Outbound, Trust, jittered};
+use crate::outbound::{Backoff, BaseUrl, Bounds, CallError, Opened, Outbound, Trust, jittered};
 
 /// Follows one world of Eureka servers.
 #[derive(Debug)]
@@ -174,19 +174,18 @@ impl Follower {
         {
             return Ok(());
         }
-        let body = self.ask(at, &["apps"]).await?;
+        let list = self.ask(at, &["apps"]).await?;
         let (sink, namespace) = (self.sink.clone(), self.config.namespace.clone());
-        // Aside: a long list takes a while.
-        let read = tokio::task::spawn_blocking(move || known::take_over(&body, &namespace, &sink)).await;
-        self.known = read.map_err(|_| Trouble::Unreadable)?.map_err(|_| Trouble::Unreadable)?;
+        let read = list.read(move |body| known::take_over(body, &namespace, &sink)).await;
+        self.known = read.map_err(Trouble::Unanswered)?.map_err(|_| Trouble::Unreadable)?;
         self.full_at = Instant::now();
         Ok(())
     }
 
     /// Whether it is all up to date by the changes that the server tells.
     async fn look_at_changes(&mut self, at: usize, known: Known) -> Result<bool, Trouble> {
-        let body = match self.ask(at, &["apps", "delta"]).await {
-            Ok(body) => body,
+        let list = match self.ask(at, &["apps", "delta"]).await {
+            Ok(list) => list,
             Err(trouble @ Trouble::Unanswered(CallError::Unconnected(_) | CallError::TimedOut)) => {
                 self.known = Some(known);
                 return Err(trouble);
@@ -195,17 +194,17 @@ impl Follower {
             Err(_) => return Ok(false),
         };
         let (sink, namespace) = (self.sink.clone(), self.config.namespace.clone());
-        let applied = tokio::task::spawn_blocking(move || known.apply(&body, &namespace, &sink)).await;
-        match applied {
+        match list.read(move |body| known.apply(body, &namespace, &sink)).await {
             Ok(Outcome::Current(known)) => {
                 self.known = Some(known);
                 Ok(true)
             }
+            Err(CallError::TimedOut) => Err(Trouble::Unanswered(CallError::TimedOut)),
             Ok(Outcome::Astray) | Err(_) => Ok(false),
         }
     }
 
-    async fn ask(&self, at: usize, path: &[&str]) -> Result<Vec<u8>, Trouble> {
+    async fn ask(&self, at: usize, path: &[&str]) -> Result<Opened, Trouble> {
         let url = &self.config.urls[at];
         let uri = url.below(path, &[]).map_err(|e| Trouble::Unanswered(CallError::Broken(e.to_string())))?;
         let mut request = Request::new(Full::<Bytes>::default());
@@ -220,9 +219,9 @@ impl Follower {
         let for_instances = self.sink.max_instances().saturating_mul(BYTES_PER_INSTANCE);
         let bytes = BYTES.saturating_add(for_instances).min(BYTES_MAX);
         let bounds = Bounds { quiet: QUIET, whole: WHOLE, bytes };
-        let reply = self.outbound.call(request, bounds).await.map_err(Trouble::Unanswered)?;
-        match reply.status {
-            StatusCode::OK => Ok(reply.body),
+        let answer = self.outbound.open(request, bounds).await.map_err(Trouble::Unanswered)?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
             status => Err(Trouble::Refuses(status)),
         }
     }

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{BufReader, Read};
 use std::marker::PhantomData;
 
 use serde::Deserialize;
@@ -152,6 +153,9 @@ pub struct Key<'a>(Cow<'a, str>);
 #[derive(Debug)]
 pub struct As<T>(pub T);
 
+/// Bytes that are read at once.
+const READ_AHEAD: usize = 16 * 1024;
+
 /// Reads a body that is exactly one JSON document.
 ///
 /// # Errors
@@ -167,6 +171,17 @@ pub fn read<'a, T: Shape<'a>>(body: &'a [u8]) -> Result<T, Unreadable> {
 pub fn read_by<'a, S: DeserializeSeed<'a>>(body: &'a [u8], reader: S) -> Result<S::Value, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|e| Unreadable::NotUtf8 { valid: e.valid_up_to() })?;
     let mut json = serde_json::Deserializer::from_str(text);
+    let read = reader.deserialize(&mut json).map_err(|e| not_json(&e))?;
+    json.end().map_err(|e| not_json(&e))?;
+    Ok(read)
+}
+
+/// The same of a body that is read as it comes; a text that nobody wants need not be UTF-8.
+///
+/// # Errors
+/// When it is not JSON, not what the reader wants, goes on after the document, or cannot be read to its end.
+pub fn read_from<S: DeserializeSeed<'static>>(from: impl Read, reader: S) -> Result<S::Value, Unreadable> {
+    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(READ_AHEAD, from));
     let read = reader.deserialize(&mut json).map_err(|e| not_json(&e))?;
     json.end().map_err(|e| not_json(&e))?;
     Ok(read)

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::catalogs::{Behind, Length, System, health, keep_the_contract, survive_all_faults, until_shown};
+use crate::catalogs::{
+    Behind, Length, System, health, keep_the_contract, said_of_a_call, survive_all_faults, until_shown,
+};
 use crate::support::upstream::{Asked, Reserved, Upstream, say};
 use crate::support::{Client, Daemon, Far, Fault, Setup, eventually};
 
@@ -235,15 +237,7 @@ fn one(client: &Client) -> Value {
 
 /// One of what health says of each fault.
 fn said_of(fault: Fault) -> &'static [&'static str] {
-    match fault {
-        Fault::Cut => &["broke off", "cannot be connected to"],
-        Fault::Delayed => &[],
-        Fault::Refusing => &["answers 500"],
-        Fault::Half => &["broke off"],
-        Fault::Garbage => &["answers what is no list of services in JSON"],
-        Fault::Endless => &["answers with more than"],
-        Fault::Silent => &["does not answer in time"],
-    }
+    said_of_a_call(fault, &["answers what is no list of services in JSON"])
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::client::instance;
 use crate::support::{Client, Daemon, Far, Fault, FaultProxy, Redis, Setup, eventually};
 
-pub(crate) use trouble::{Length, survive_all_faults};
+pub(crate) use trouble::{Length, said_of_a_call, survive_all_faults};
 
 /// What a catalog follows, as the contract needs it.
 pub(crate) trait Rig {

@@ -5,6 +5,7 @@
 //! Never: publishes changes that do not lead to what the server says it has.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::ops::ControlFlow;
 
 use super::translation::translated;
@@ -56,7 +57,7 @@ const NO_CHANGES: &str = "-1";
 /// # Errors
 /// When it is no list; nothing is shown then.
 pub(super) fn take_over(
-    body: &[u8],
+    body: impl Read,
     namespace: &Namespace,
     sink: &Sink,
 ) -> Result<Option<Known>, Unreadable> {
@@ -121,7 +122,7 @@ fn found(listed: Result<ListedInstance, Unreadable>, now: Timestamp, sink: &Sink
 
 impl Known {
     /// Shows what changed.
-    pub(super) fn apply(mut self, body: &[u8], namespace: &Namespace, sink: &Sink) -> Outcome {
+    pub(super) fn apply(mut self, body: impl Read, namespace: &Namespace, sink: &Sink) -> Outcome {
         let now = Timestamp::of_system();
         let most = sink.max_instances();
         // The last word about an instance counts.

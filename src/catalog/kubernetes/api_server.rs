@@ -354,4 +354,4 @@ fn bearer(token: &[u8]) -> Result<HeaderValue, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,14 +4,17 @@
 //! handed over at once, so that a list costs what its reader keeps of it.
 //! Never: keeps an instance, or says what becomes of it.
 
+use std::cell::Cell;
 use std::fmt;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::applications::ListedInstance;
 use super::registration::{Dialect, InstanceMembers, scalar_text};
-use crate::wire::lenient::{self, As, Given, Key, Object, Shape, Unreadable};
+use crate::wire::lenient::{self, As, Given, Key, Object, Unreadable};
 
 /// What a list says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,13 +30,18 @@ pub struct ListClaims {
 /// where that has its name first.
 ///
 /// # Errors
-/// When it is not JSON, is no list of applications, or the taker breaks off; some instances may have been handed over by
-/// then.
+/// When it is not JSON, is no list of applications, has more than a mebibyte without an instance, cannot be read to its end,
+/// or the taker breaks off; some instances may have been handed over by then.
 pub fn read_list(
-    body: &[u8],
+    body: impl Read,
     mut take: impl FnMut(Result<ListedInstance, Unreadable>) -> ControlFlow<()>,
 ) -> Result<ListClaims, Unreadable> {
-    let read = lenient::read_by(body, Root { take: &mut take })?;
+    let since = Cell::new(0);
+    let mut take = |listed| {
+        since.set(0);
+        take(listed)
+    };
+    let read = lenient::read_from(Dense { body, since: &since }, Root { take: &mut take })?;
     let (version, hash) = read.ok_or_else(|| Given::Nothing.wrong("applications", "an object"))?;
     let text = |given, field| scalar_text(given, field, Dialect::Netflix).map(|text| text.map(String::from));
     Ok(ListClaims { version: text(version, "versions__delta")?, hash: text(hash, "apps__hashcode")? })
@@ -63,6 +71,28 @@ struct Application<'t> {
 struct Instances<'t> {
     application: &'t str,
     take: Take<'t>,
+}
+
+/// A body that is given up when it goes on without an instance.
+struct Dense<'s, R> {
+    body: R,
+    /// Bytes since the last one.
+    since: &'s Cell<usize>,
+}
+
+/// Most bytes of a list from one instance to the next.
+const GAP_MAX: usize = 1024 * 1024;
+
+impl<R: Read> Read for Dense<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(into)?;
+        self.since.set(self.since.get().saturating_add(count));
+        if GAP_MAX < self.since.get() {
+            Err(io::Error::other("it goes on without instances"))
+        } else {
+            Ok(count)
+        }
+    }
 }
 
 macro_rules! reads_any {
@@ -178,22 +208,28 @@ impl<'de> Visitor<'de> for Instances<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        while let Some(As(instance)) = list.next_element::<As<Object<'de, InstanceMembers<'de>>>>()? {
-            self.hand_over(instance).map_err(A::Error::custom)?;
+        while let Some(instance) = list.next_element::<Box<RawValue>>()? {
+            self.hand_over(instance.get()).map_err(A::Error::custom)?;
         }
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, only: A) -> Result<(), A::Error> {
-        self.hand_over(Object::object(only)?).map_err(A::Error::custom)
+    fn visit_map<A: MapAccess<'de>>(mut self, mut only: A) -> Result<(), A::Error> {
+        let mut members = Vec::new();
+        while let Some((name, value)) = only.next_entry::<String, Box<RawValue>>()? {
+            let name = serde_json::to_string(&name).map_err(A::Error::custom)?;
+            members.push(format!("{name}:{value}"));
+        }
+        self.hand_over(&format!("{{{}}}", members.join(","))).map_err(A::Error::custom)
     }
 }
 
 // === impl Instances ===
 
 impl Instances<'_> {
-    fn hand_over(&mut self, instance: Object<'_, InstanceMembers<'_>>) -> Result<(), &'static str> {
-        let members = instance.into_members().map_err(|given| given.wrong("instance", "an object"));
+    fn hand_over(&mut self, instance: &str) -> Result<(), &'static str> {
+        let members = lenient::read::<Object<'_, InstanceMembers<'_>>>(instance.as_bytes())
+            .and_then(|it| it.into_members().map_err(|given| given.wrong("instance", "an object")));
         let body = members.and_then(|members| members.judge(Dialect::Amalgam8));
         let taken = (self.take)(body.map(|mut body| {
             body.default_application(self.application);
@@ -205,6 +241,8 @@ impl Instances<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
     use crate::model::{Action, Status, Timestamp};
     use crate::wire::eureka::registration::Listed;
@@ -266,6 +304,23 @@ mod tests {
         let at = |millis| Some(Timestamp::from_millis(millis));
         assert_eq!((times.registered, times.renewed), (at(1_400_000_000_000), at(1_400_000_001_000)));
         assert_eq!((times.up_since, times.updated), (None, at(1_400_000_000_002)));
+    }
+
+    #[test]
+    fn a_body_that_goes_on_without_instances_is_given_up() {
+        let head: &[u8] = br#"{"applications":{"application":[{"instance":[{}"#;
+        for filler in [b' ', b'"', b'['] {
+            let endless = head.chain(&b","[..]).chain(io::repeat(filler));
+            assert!(read_list(endless, |_| ControlFlow::Continue(())).is_err());
+        }
+        // Long lists are full of them.
+        let mut count = 0;
+        let long = head.chain(io::Cursor::new(",{}".repeat(GAP_MAX))).chain(&b"]}]}}"[..]);
+        let read = read_list(long, |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        assert_eq!((read, count), (Ok(ListClaims::default()), GAP_MAX + 1));
     }
 
     #[test]

@@ -41,20 +41,18 @@ impl System for RealAgent {
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
-        let wanted: BTreeSet<_> =
-            instances.iter().map(|(service, at)| ((*service).to_owned(), (*at).to_owned())).collect();
+        let [gone, new] = real::exchange(&mut self.has, instances);
         let agent = Client::new(self.address);
-        for (service, at) in self.has.difference(&wanted) {
+        for (service, at) in gone {
             agent.put(&format!("/v1/agent/service/deregister/{service}-{at}"), "").ok();
         }
-        for (service, at) in wanted.difference(&self.has) {
+        for (service, at) in new {
             let (host, port) = at.split_once(':').expect("host and port");
             let port: u16 = port.parse().expect("a port");
             let body =
                 json!({"ID": format!("{service}-{at}"), "Name": service, "Address": host, "Port": port});
             agent.put("/v1/agent/service/register", &body.to_string()).ok();
         }
-        self.has = wanted;
     }
 }
 

@@ -42,21 +42,19 @@ impl System for RealServer {
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
-        let wanted: BTreeSet<_> =
-            instances.iter().map(|(app, at)| ((*app).to_owned(), (*at).to_owned())).collect();
+        let [gone, new] = real::exchange(&mut self.has, instances);
         let server = Client::new(self.address);
-        for (app, at) in self.has.difference(&wanted) {
+        for (app, at) in gone {
             server.delete(&format!("/eureka/apps/{app}/{app}-{at}")).ok();
         }
-        for (app, at) in wanted.difference(&self.has) {
-            let mut instance = listed(app, at);
+        for (app, at) in new {
+            let mut instance = listed(&app, &at);
             // Nobody renews it.
             instance["leaseInfo"] = json!({"renewalIntervalInSecs": 30, "durationInSecs": 3600});
             let answer =
                 server.send(&format!("POST /eureka/apps/{app}"), &json!({"instance": instance}).to_string());
             assert_eq!(answer.status, 204, "{}", answer.text());
         }
-        self.has = wanted;
     }
 }
 

@@ -73,27 +73,21 @@ impl System for RealCluster {
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
-        let mut wanted = BTreeMap::<_, Vec<_>>::new();
-        for (service, value) in instances {
-            let address = value.strip_suffix(":80").expect("the port of all slices").to_owned();
-            wanted.entry((*service).to_owned()).or_default().push(address);
-        }
+        let address = |value: &str| value.strip_suffix(":80").expect("the port of all slices").to_owned();
+        let (gone, new) = real::exchange_by_service(&mut self.has, instances, address);
         let server = Client::new(self.door.address()).bearer(&self.admin);
-        for name in self.has.keys().filter(|name| !wanted.contains_key(*name)) {
+        for name in gone {
             server.delete(&format!("{SLICES}/{name}")).ok();
         }
-        for (name, addresses) in
-            wanted.iter().filter(|(name, addresses)| self.has.get(*name) != Some(addresses))
-        {
-            let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
-            let body = slice(name, name, &addresses).to_string();
-            let answer = match self.has.contains_key(name) {
+        for (name, is_there) in new {
+            let addresses: Vec<_> = self.has[&name].iter().map(String::as_str).collect();
+            let body = slice(&name, &name, &addresses).to_string();
+            let answer = match is_there {
                 true => server.put(&format!("{SLICES}/{name}"), &body),
                 false => server.send(&format!("POST {SLICES}"), &body),
             };
             assert!(matches!(answer.status, 200 | 201), "{} {}", answer.status, answer.text());
         }
-        self.has = wanted;
     }
 }
 

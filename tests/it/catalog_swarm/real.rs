@@ -65,27 +65,23 @@ impl System for RealEngine {
     }
 
     fn has(&mut self, instances: &[(&str, &str)]) {
-        let mut wanted = BTreeMap::<_, Vec<_>>::new();
-        for (service, value) in instances {
-            let port: u16 = value.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-            wanted.entry((*service).to_owned()).or_default().push(port);
-        }
+        let port = |value: &str| value.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let (gone, new) = real::exchange_by_service(&mut self.has, instances, port);
         let engine = Client::new(self.door.address());
-        for name in self.has.keys().filter(|name| !wanted.contains_key(*name)) {
+        for name in gone {
             engine.delete(&format!("/services/{name}")).ok();
         }
-        for (name, ports) in wanted.iter().filter(|(name, ports)| self.has.get(*name) != Some(ports)) {
-            let line = match self.has.contains_key(name) {
+        for (name, is_there) in new {
+            let line = match is_there {
                 true => {
                     let there = engine.get(&format!("/services/{name}")).ok().json();
                     format!("POST /services/{name}/update?version={}", there["Version"]["Index"])
                 }
                 false => "POST /services/create".to_owned(),
             };
-            let answer = engine.send(&line, &spec(name, ports).to_string());
+            let answer = engine.send(&line, &spec(&name, &self.has[&name]).to_string());
             assert!(matches!(answer.status, 200 | 201), "{line}: {} {}", answer.status, answer.text());
         }
-        self.has = wanted;
     }
 }
 

@@ -24,6 +24,11 @@ fn config(url: &str) -> KubernetesConfig {
     }
 }
 
+/// The API server at this URL, which is not waited for as long as usual.
+pub(in crate::catalog::kubernetes) fn api_server_at(url: &str) -> ApiServer {
+    ApiServer::new(&config(url), PATIENCE).expect("it can be used")
+}
+
 /// Asks one who says this and then keeps the connection open until it is asked to end.
 async fn answering(said: &'static str, quiet: Duration) -> (Answering, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -8,9 +8,8 @@ use std::thread;
 
 use futures_util::StreamExt;
 
-use super::super::api_server::Patience;
+use super::super::api_server::tests::api_server_at;
 use super::*;
-use crate::catalog::config::{KubernetesConfig, KubernetesServer};
 
 /// What is told when the API server answers one request after the other with these; the first lines of the requests.
 /// A body that is not whole leaves its connection open.
@@ -46,21 +45,7 @@ async fn told(answers: &[(u16, &str)], take: usize) -> (Vec<String>, Vec<String>
         // Keeps the last ones open until the test is over.
         let _ = listener.accept();
     });
-    let config = KubernetesConfig {
-        server: KubernetesServer::At(format!("http://{address}").parse().expect("a URL")),
-        token: None,
-        token_file: None,
-        ca_file: None,
-        is_insecure: false,
-        namespaces: Vec::new(),
-        max_namespaces: 1,
-    };
-    let patience = Patience {
-        quiet: Duration::from_secs(20),
-        watch: Duration::from_secs(20),
-        watch_quiet: Duration::from_millis(50),
-    };
-    let server = ApiServer::new(&config, patience).expect("it can be used");
+    let server = api_server_at(&format!("http://{address}"));
     let told = addresses(server, "shop".parse().expect("a name")).take(take);
     let told: Vec<_> = pin!(told).map(|told| in_short(&told)).collect().await;
     let asked = asked.lock().expect("nobody panics").iter().map(|line| short_path(line)).collect();
