@@ -220,7 +220,10 @@ impl Checks {
             let lasts = client.state == State::Crashed && client.status == Status::OutOfService;
             if (client.state == State::Alive || lasts && !world.has_crashed) && !world.is_skewed {
                 let version = seen.map(|instance| instance.dirty_at.as_millis());
-                if version != Some(client.version) && !world.has_crashed {
+                // A write that nobody could be told of before its lease ran out is lost; that its client lives is not.
+                let written = (client.key.clone(), client.version);
+                let is_lost = members.iter().any(|member| member.expired.contains(&written));
+                if version != Some(client.version) && !world.has_crashed && !is_lost {
                     return Err(format!("I1: version {version:?} is there of {client:?}"));
                 }
             }

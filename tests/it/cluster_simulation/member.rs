@@ -1,6 +1,6 @@
 //! A member: the rules under test over a directory that is just large enough to have rows, leases and expiry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Member {
     pub(super) broken: Option<String>,
     /// Whether content may be replaced by what was written earlier: clocks differ.
     pub(super) is_skewed: bool,
+    /// Which versions of which instances ran out here.
+    pub(super) expired: BTreeSet<(Key, u64)>,
 }
 
 /// An instance in the directory.
@@ -83,6 +85,7 @@ impl Member {
             born: time,
             broken: None,
             is_skewed: false,
+            expired: BTreeSet::new(),
         }
     }
 
@@ -133,7 +136,9 @@ impl Member {
         let gone = due.filter(|(_, held)| self.replicator.held_until(held.row, now).is_none());
         let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
         for key in gone {
-            self.take_away(&key);
+            if let Some(held) = self.take_away(&key) {
+                self.expired.insert((key.clone(), held.instance.dirty_at.as_millis()));
+            }
             self.replicator.expired(&key);
         }
     }

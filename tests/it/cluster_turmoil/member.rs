@@ -156,11 +156,11 @@ impl Door {
         }
     }
 
-    /// Has the member leave politely, and end.
-    pub(super) fn leave(&self) {
-        if let Some(open) = &*self.0.borrow() {
-            open.leave.cancel();
-        }
+    /// Has the member leave politely, and end; false when none runs, or it has only just begun.
+    pub(super) fn leave(&self) -> bool {
+        let door = self.0.borrow();
+        let open = door.as_ref().filter(|open| !open.asked.is_closed());
+        open.inspect(|open| open.leave.cancel()).is_some()
     }
 }
 

@@ -222,8 +222,7 @@ impl World {
 
     /// Has a member leave, and come back at once.
     pub(super) fn restart(&mut self, nth: usize) {
-        if !self.down.contains_key(&nth) && !self.leaving.contains_key(&nth) {
-            self.doors[nth].leave();
+        if !self.down.contains_key(&nth) && !self.leaving.contains_key(&nth) && self.doors[nth].leave() {
             self.leaving.insert(nth, self.now() + 12_000);
         }
     }
