@@ -18,7 +18,7 @@ use flate2::write::MultiGzDecoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -177,22 +177,30 @@ fn is_gzip(headers: &HeaderMap) -> bool {
 }
 
 async fn next_part(body: &mut Incoming, quiet: Duration) -> Result<Option<Bytes>, CallError> {
+    match timeout(quiet, data(body)).await {
+        Err(_) => Err(CallError::TimedOut),
+        Ok(part) => part.transpose().map_err(|error| CallError::Broken(innermost(&error))),
+    }
+}
+
+/// The next bytes of a body, or its end. Everybody else has a turn before them: whoever sends without a pause would
+/// otherwise keep the requests that came meanwhile from being seen.
+pub(crate) async fn data<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
     loop {
-        match timeout(quiet, body.frame()).await {
-            Err(_) => return Err(CallError::TimedOut),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => return Err(CallError::Broken(innermost(&error))),
-            Ok(Some(Ok(frame))) => {
+        tokio::task::yield_now().await;
+        match body.frame().await? {
+            Ok(frame) => {
                 if let Ok(part) = frame.into_data() {
-                    return Ok(Some(part));
+                    return Some(Ok(part));
                 }
             }
+            Err(error) => return Some(Err(error)),
         }
     }
 }
 
 /// What an error says in the end; the layers around it only say that they had one.
-fn innermost(error: &dyn Error) -> String {
+pub(crate) fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

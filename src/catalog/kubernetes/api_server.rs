@@ -2,7 +2,6 @@
 //!
 //! Never: writes, follows a redirect, or shows a token, a namespace's name or the server's own words in an error.
 
-use std::error::Error;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt};
@@ -26,7 +24,7 @@ use super::selection::Answer;
 use crate::catalog::CatalogError;
 use crate::catalog::config::{KubernetesConfig, KubernetesServer};
 use crate::model::{Namespace, Secret};
-use crate::outbound::BaseUrl;
+use crate::outbound::{BaseUrl, data, innermost};
 
 /// Asks the API server; cheap to clone, the clones share connections.
 #[derive(Clone)]
@@ -228,15 +226,6 @@ fn wrong(flag: &str, got: &dyn std::fmt::Display, why: &dyn std::fmt::Display) -
     CatalogError(format!("--{flag} is {got}, which cannot be used: {why}"))
 }
 
-/// What an error says in the end; the layers around it only say that they had one.
-fn innermost(error: &dyn Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
 // === impl Answering ===
 
 impl Answering {
@@ -277,17 +266,9 @@ impl Answering {
     }
 
     async fn part(&mut self) -> Result<Option<Bytes>, Failure> {
-        loop {
-            match timeout(self.quiet, self.body.frame()).await {
-                Err(_) => return Err(Failure::Silent),
-                Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => return Err(Failure::Broken(innermost(&error))),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(part) = frame.into_data() {
-                        return Ok(Some(part));
-                    }
-                }
-            }
+        match timeout(self.quiet, data(&mut self.body)).await {
+            Err(_) => Err(Failure::Silent),
+            Ok(part) => part.transpose().map_err(|error| Failure::Broken(innermost(&error))),
         }
     }
 }

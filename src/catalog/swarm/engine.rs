@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -27,6 +27,7 @@ use tokio_rustls::TlsConnector;
 use super::lists::{Lists, Many};
 use crate::catalog::CatalogError;
 use crate::catalog::config::SwarmEngine;
+use crate::outbound::data;
 use crate::pem;
 
 /// An engine that can be asked.
@@ -118,8 +119,8 @@ impl Engine {
     pub(super) async fn events(&self, tell: impl Fn()) -> EngineError {
         let read = async |body: Incoming| {
             let mut body = body;
-            while let Some(frame) = body.frame().await {
-                frame.map_err(|error| EngineError::Broken(error.to_string()))?;
+            while let Some(part) = data(&mut body).await {
+                part.map_err(|error| EngineError::Broken(error.to_string()))?;
                 tell();
             }
             Err(EngineError::Broken("the stream of events ended".to_owned()))
@@ -178,12 +179,17 @@ impl Engine {
     }
 }
 
-async fn collected(body: Incoming, max: usize) -> Result<Bytes, EngineError> {
-    match Limited::new(body, max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(EngineError::TooLong),
-        Err(error) => Err(EngineError::Broken(error.to_string())),
+async fn collected(body: Incoming, max: usize) -> Result<Vec<u8>, EngineError> {
+    let mut body = Limited::new(body, max);
+    let mut bytes = Vec::new();
+    while let Some(part) = data(&mut body).await {
+        match part {
+            Ok(part) => bytes.extend_from_slice(&part),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(EngineError::TooLong),
+            Err(error) => return Err(EngineError::Broken(error.to_string())),
+        }
     }
+    Ok(bytes)
 }
 
 async fn refused(status: StatusCode, body: Incoming) -> EngineError {
