@@ -8,7 +8,7 @@
 //! namespaces do not mix (in `member.rs`) · I11 members come back with smaller incarnations and other clocks
 //! (all of it).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use a8registry::model::Status;
 
@@ -27,6 +27,8 @@ pub(super) struct Checks {
     reasons: BTreeMap<(usize, usize), (u64, usize)>,
     /// Since when a member has not shown a client that it must know.
     missing: BTreeMap<(usize, usize), u64>,
+    /// Who never expires, and whose deregistration was forgotten before all could hear of it.
+    outlived: BTreeSet<usize>,
     /// When the network was last anything but sound.
     trouble: u64,
 }
@@ -37,6 +39,8 @@ const RECOVERY: u64 = 20_000;
 const PROMPT: u64 = 5_000;
 /// How much later than it should an entry may go: ages do not count the time that they are under way.
 const LATE: u64 = 12_000;
+/// How long a deregistration is remembered after a lease and the hold, at least.
+const REMEMBRANCE: u64 = 20_000;
 
 impl Checks {
     /// Everything that must hold at any time.
@@ -45,6 +49,7 @@ impl Checks {
             return Err(broken.clone());
         }
         self.observe(world);
+        self.look_for_outlived(world);
         check_queues(world)?;
         for (nth, client) in world.clients.iter().enumerate() {
             for (at, member) in world.members.iter().enumerate().take(world.size()) {
@@ -76,6 +81,28 @@ impl Checks {
                     self.unsound.insert((a, b), world.time);
                     self.trouble = world.time;
                 }
+            }
+        }
+    }
+
+    /// Whose deregistration is forgotten where it was made, while somebody who never heard of it has them.
+    fn look_for_outlived(&mut self, world: &World) {
+        for (nth, client) in world.clients.iter().enumerate() {
+            let State::Gone(from) = client.state else {
+                self.outlived.remove(&nth);
+                continue;
+            };
+            let is_forgotten =
+                client.written + world.rules.ttl + world.rules.hold + REMEMBRANCE <= world.time;
+            let has_it = |at: usize| {
+                world.members[at].as_ref().is_some_and(|member| member.rows.contains_key(&client.key))
+            };
+            let is_untold = |at: usize| self.hear_since(world.size(), at, from).is_none();
+            if client.was_out
+                && is_forgotten
+                && (0..world.size()).any(|at| at != from && is_untold(at) && has_it(at))
+            {
+                self.outlived.insert(nth);
             }
         }
     }
@@ -146,7 +173,8 @@ impl Checks {
             }
             State::Gone(from) => {
                 let is_known = client.written + PROMPT <= time && member.born + RECOVERY <= time;
-                if is_seen && is_known && hears(from) && !world.is_skewed {
+                let is_outlived = self.outlived.contains(&nth);
+                if is_seen && is_known && hears(from) && !world.is_skewed && !is_outlived {
                     return Err("I4: seen although it deregistered".into());
                 }
                 Ok(())
@@ -207,10 +235,12 @@ impl Checks {
                 return Err(format!("I1: {} is not in agreement with all: {report:?}", member.name));
             }
         }
-        for client in &world.clients {
+        for (nth, client) in world.clients.iter().enumerate() {
             let seen = first_content.get(&client.key);
             let is_gone = match client.state {
-                State::Idle | State::Gone(_) => !world.is_skewed || !client.was_out,
+                State::Idle | State::Gone(_) => {
+                    (!world.is_skewed || !client.was_out) && !self.outlived.contains(&nth)
+                }
                 State::Crashed | State::Forgotten => !client.was_out,
                 State::Alive => false,
             };
