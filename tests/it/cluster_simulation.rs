@@ -112,10 +112,9 @@ fn play_all(seeds: std::ops::Range<u64>, fault: Option<Fault>) -> (Option<(u64, 
 
 #[test]
 fn no_living_instance_is_lost_whatever_befalls_the_network() {
-    let (first, count) = match number("SIM_SEED") {
-        Some(seed) => (seed, 1),
-        None => (0, number("SIM_SEEDS").unwrap_or(500)),
-    };
+    let from = number("SIM_SEED");
+    let first = from.unwrap_or(0);
+    let count = number("SIM_SEEDS").unwrap_or(if from.is_some() { 1 } else { 500 });
     let begun = std::time::Instant::now();
     let (failed, seen) = play_all(first..first + count, None);
     if let Some((seed, what)) = failed {

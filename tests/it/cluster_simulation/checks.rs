@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use a8registry::model::Status;
 
-use super::clients::{Client, State};
+use super::clients::{Client, RENEWS, State};
 use super::member::{FRAME_MAX, Member};
 use super::world::World;
 
@@ -198,7 +198,9 @@ impl Checks {
         if world.is_confused(home) || world.twin.is_some_and(|at| reason < at) && home == 0 {
             return Ok(());
         }
-        let is_same = home == client.home && client.home_since < reason && client.written < reason;
+        // News of its former member may outdo its first renewal at this one: ages do not count the time under way.
+        let is_at_home = home == client.home && client.home_since + RENEWS + PROMPT < reason;
+        let is_same = is_at_home && client.written < reason;
         if is_same && member.born < reason && world.time < reason + world.rules.hold && !is_seen {
             return Err("I2: not held while its member is out of reach".into());
         }
