@@ -137,9 +137,8 @@ impl Outbound {
     /// When no answer begins within the bounds.
     pub async fn open(&self, request: Request<Full<Bytes>>, bounds: Bounds) -> Result<Opened, CallError> {
         let until = Instant::now() + bounds.whole;
-        let head = timeout(bounds.whole, self.ask(request, bounds));
-        let (head, body) = head.await.map_err(|_| CallError::TimedOut)??.into_parts();
-        Ok(Opened { status: head.status, is_gzip: is_gzip(&head.headers), body, bounds, until })
+        let answer = timeout(bounds.whole, self.ask(request, bounds)).await;
+        Ok(Opened::of(answer.map_err(|_| CallError::TimedOut)??, bounds, until))
     }
 
     async fn call_patiently(

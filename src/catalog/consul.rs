@@ -11,6 +11,7 @@ mod look;
 mod translation;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::Read;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -400,13 +401,17 @@ async fn names(agent: &Agent, from: Place, most: usize) -> Result<Named, Trouble
     let was_early = answer.index == from.index && begun.elapsed() < from.wait / 2;
     let (rest, wait) = if was_early { (REST_UNCHANGED, WAIT_DOUBTED) } else { (REST, WAIT) };
     let next = Place { index: answer.index, rest: begun + rest, wait };
-    let mut services = Vec::new();
-    read_names(&answer.body, |name| {
-        // Consul itself is no service of anybody's.
-        if name != "consul" && services.len() < most {
-            services.push(name.into());
-        }
-    })
-    .map_err(|_| Trouble::Unreadable)?;
+    let read = move |body: &mut (dyn Read + Send)| {
+        let mut services = Vec::new();
+        let read = read_names(body, |name| {
+            // Consul itself is no service of anybody's.
+            if name != "consul" && services.len() < most {
+                services.push(name.into());
+            }
+        });
+        read.map(|()| services)
+    };
+    let services = answer.body.read(read).await.map_err(Trouble::Unanswered)?;
+    let services = services.map_err(|_| Trouble::Unreadable)?;
     Ok(Named { next, services, is_filtered: answer.is_filtered })
 }

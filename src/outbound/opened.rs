@@ -8,22 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
-use http::StatusCode;
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Bounds, CallError, next_part};
+use super::{Bounds, CallError, is_gzip, next_part};
 
 /// An answer whose body is still to come.
 #[derive(Debug)]
 pub struct Opened {
-    pub(super) status: StatusCode,
-    pub(super) is_gzip: bool,
-    pub(super) body: Incoming,
-    pub(super) bounds: Bounds,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Incoming,
+    bounds: Bounds,
     /// When it must have come.
-    pub(super) until: Instant,
+    until: Instant,
 }
 
 /// A body as it comes.
@@ -52,10 +52,22 @@ const WAITING: usize = 4;
 // === impl Opened ===
 
 impl Opened {
+    /// An answer that has begun, also of a connection that somebody else made.
+    pub(crate) fn of(answer: Response<Incoming>, bounds: Bounds, until: Instant) -> Self {
+        let (head, body) = answer.into_parts();
+        Self { status: head.status, headers: head.headers, body, bounds, until }
+    }
+
     /// Its status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Its headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Hands the body to a reader, decompressed, aside; a reader that ends before the body does has had enough of it. Its
@@ -67,7 +79,8 @@ impl Opened {
         self,
         read: impl FnOnce(&mut (dyn Read + Send)) -> T + Send + 'static,
     ) -> Result<T, CallError> {
-        let Self { status: _, is_gzip, body, bounds, until } = self;
+        let Self { status: _, headers, body, bounds, until } = self;
+        let is_gzip = is_gzip(&headers);
         let (parts, arriving) = mpsc::channel(WAITING);
         let is_exceeded = Arc::new(AtomicBool::new(false));
         let exceeding = is_exceeded.clone();

@@ -4,13 +4,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Read;
 use std::ops::ControlFlow;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lenient::{self, Unreadable};
+use super::lenient::{self, Gap, Unreadable};
 
 /// An instance of a service with its checks.
 #[derive(Debug, Clone, Deserialize)]
@@ -81,20 +82,32 @@ pub struct Check<'a> {
 /// Hands over the names of all services.
 ///
 /// # Errors
-/// When it is no object of services; some may have been handed over by then.
-pub fn read_names(body: &[u8], take: impl FnMut(&str)) -> Result<(), Unreadable> {
-    lenient::read_by(body, Names(take))
+/// When it is no object of services, has more than a mebibyte without one, or cannot be read to its end; some may have been
+/// handed over by then.
+pub fn read_names(body: impl Read, mut take: impl FnMut(&str)) -> Result<(), Unreadable> {
+    let gap = Gap::default();
+    let take = |name: &str| {
+        gap.close();
+        take(name);
+    };
+    lenient::read_elements(body, &gap, Names(take))
 }
 
 /// Hands over all instances of a service; one that cannot be read does not take the others with it.
 ///
 /// # Errors
-/// When it is no list, or the taker breaks off; some may have been handed over by then.
+/// When it is no list, has more than a mebibyte without an instance, cannot be read to its end, or the taker breaks off;
+/// some may have been handed over by then.
 pub fn read_entries(
-    body: &[u8],
-    take: impl FnMut(Result<Entry<'_>, Unreadable>) -> ControlFlow<()>,
+    body: impl Read,
+    mut take: impl FnMut(Result<Entry<'_>, Unreadable>) -> ControlFlow<()>,
 ) -> Result<(), Unreadable> {
-    lenient::read_by(body, Entries(take))
+    let gap = Gap::default();
+    let take = |entry: Result<Entry<'_>, Unreadable>| {
+        gap.close();
+        take(entry)
+    };
+    lenient::read_elements(body, &gap, Entries(take))
 }
 
 struct Names<F>(F);
@@ -140,7 +153,7 @@ impl<'de, F: FnMut(Result<Entry<'_>, Unreadable>) -> ControlFlow<()>> Visitor<'d
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        while let Some(entry) = list.next_element::<&'de RawValue>()? {
+        while let Some(entry) = list.next_element::<Box<RawValue>>()? {
             let read = serde_json::from_str(entry.get()).map_err(|error| lenient::not_json(&error));
             if (self.0)(read).is_break() {
                 return Err(A::Error::custom("its instances were enough"));
@@ -161,8 +174,8 @@ mod tests {
         read_names(recorded.as_bytes(), |name| names.push(name.to_owned())).expect("names");
         assert_eq!(names, ["consul", "web", "web-sidecar-proxy"]);
         let mut names = Vec::new();
-        let body = br#"{"consul": [], "web": ["v1", "http"], "w\u0065b2": null}"#;
-        read_names(body, |name| names.push(name.to_owned())).expect("names");
+        let body = r#"{"consul": [], "web": ["v1", "http"], "w\u0065b2": null}"#;
+        read_names(body.as_bytes(), |name| names.push(name.to_owned())).expect("names");
         assert_eq!(names, ["consul", "web", "web2"]);
         for bad in ["", "[]", "null", "{\"a\":[]", "<html>"] {
             assert!(read_names(bad.as_bytes(), |_| ()).is_err(), "{bad}");
@@ -183,6 +196,15 @@ mod tests {
         let deep = "[".repeat(100_000);
         for bad in ["", "{}", "null", "[{}", &deep] {
             assert!(read_entries(bad.as_bytes(), |_| ControlFlow::Continue(())).is_err(), "{bad:.20}");
+        }
+    }
+    #[test]
+    fn a_body_that_goes_on_without_anything_to_read_is_given_up() {
+        for filler in [b' ', b'"', b'['] {
+            let names = (&b"{\"web\":[],"[..]).chain(std::io::repeat(filler));
+            assert!(read_names(names, |_| ()).is_err());
+            let entries = (&b"[{},"[..]).chain(std::io::repeat(filler));
+            assert!(read_entries(entries, |_| ControlFlow::Continue(())).is_err());
         }
     }
 }

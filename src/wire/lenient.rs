@@ -6,8 +6,9 @@
 //! Never: recursion that a body can drive, or an error that repeats a body.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::marker::PhantomData;
 
 use serde::Deserialize;
@@ -101,6 +102,16 @@ pub trait Members<'a>: Default {
     fn member<A: MapAccess<'a>>(&mut self, key: &Key<'_>, object: &mut A) -> Result<(), A::Error>;
 }
 
+/// Bytes of a body since the last element of its list.
+#[derive(Debug, Default)]
+pub struct Gap(Cell<usize>);
+
+/// A body that is given up when it goes on without an element.
+struct Dense<'g, R> {
+    body: R,
+    gap: &'g Gap,
+}
+
 /// Makes a struct's fields the members of an object: `members!(Port { "$" => number, "raw" => raw by Raw::of })`. Keys
 /// that are not named are passed over.
 macro_rules! members {
@@ -155,6 +166,8 @@ pub struct As<T>(pub T);
 
 /// Bytes that are read at once.
 const READ_AHEAD: usize = 16 * 1024;
+/// Most bytes of a list from one element to the next.
+const GAP_MAX: usize = 1024 * 1024;
 
 /// Reads a body that is exactly one JSON document.
 ///
@@ -185,6 +198,19 @@ pub fn read_from<S: DeserializeSeed<'static>>(from: impl Read, reader: S) -> Res
     let read = reader.deserialize(&mut json).map_err(|e| not_json(&e))?;
     json.end().map_err(|e| not_json(&e))?;
     Ok(read)
+}
+
+/// The same of a list whose elements are handed over one after the other: a body is given up that goes on for more than a
+/// mebibyte without one.
+///
+/// # Errors
+/// Those of [`read_from`], and when it goes on so.
+pub fn read_elements<S: DeserializeSeed<'static>>(
+    from: impl Read,
+    gap: &Gap,
+    reader: S,
+) -> Result<S::Value, Unreadable> {
+    read_from(Dense { body: from, gap }, reader)
 }
 
 /// The first characters of what came, so that no error repeats a client's whole body.
@@ -266,6 +292,26 @@ impl fmt::Display for Given<'_> {
 impl<'a> Shape<'a> for Given<'a> {
     fn given(given: Given<'a>) -> Self {
         given
+    }
+}
+
+// === impl Gap ===
+
+impl Gap {
+    /// Here is an element.
+    pub fn close(&self) {
+        self.0.set(0);
+    }
+}
+
+// === impl Dense ===
+
+impl<R: Read> Read for Dense<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(into)?;
+        let gap = self.gap.0.get().saturating_add(count);
+        self.gap.0.set(gap);
+        if GAP_MAX < gap { Err(io::Error::other("it goes on without anything to read")) } else { Ok(count) }
     }
 }
 

@@ -12,7 +12,7 @@ use http_body_util::Full;
 
 use crate::catalog::CatalogError;
 use crate::catalog::config::ConsulConfig;
-use crate::outbound::{BaseUrl, Bounds, CallError, Outbound, Trust};
+use crate::outbound::{BaseUrl, Bounds, CallError, Opened, Outbound, Trust};
 
 /// Asks an agent; cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,11 +38,11 @@ pub(super) struct Manner {
     pub(super) bytes: usize,
 }
 
-/// What an agent said.
+/// What an agent says.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) index: Index,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Opened,
     /// Whether the token may not see all of it.
     pub(super) is_filtered: bool,
 }
@@ -94,14 +94,14 @@ impl Agent {
         // The agent may wait longer by up to a sixteenth, so that not all ask again at once.
         let waits = if index == Index::default() { Duration::ZERO } else { wait + wait / 16 };
         let bounds = Bounds { quiet: waits + QUIET, whole: waits + WHOLE, bytes };
-        let reply = self.outbound.call(request, bounds).await.map_err(Trouble::Unanswered)?;
-        if reply.status != StatusCode::OK {
-            return Err(Trouble::Refuses(reply.status));
+        let body = self.outbound.open(request, bounds).await.map_err(Trouble::Unanswered)?;
+        if body.status() != StatusCode::OK {
+            return Err(Trouble::Refuses(body.status()));
         }
-        let header = |name| reply.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let header = |name| body.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let now: u64 = header(INDEX).and_then(|text| text.trim().parse().ok()).ok_or(Trouble::Stranger)?;
         let is_filtered = header(FILTERED).is_some_and(|text| text == "true");
-        Ok(Answer { index: index.followed_by(now), body: reply.body, is_filtered })
+        Ok(Answer { index: index.followed_by(now), body, is_filtered })
     }
 
     fn request(

@@ -2,6 +2,7 @@
 //!
 //! Never: publishes anything, or asks twice.
 
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -74,8 +75,6 @@ const LARGE_BYTES: usize = 128 * 1024 * 1024;
 const LARGE_WAIT: Duration = Duration::from_secs(2);
 /// So many instances that cannot be shown are read; a list with more is none.
 const UNREAD_MAX: usize = 100_000;
-/// Answers up to this are read at once, longer ones aside.
-const AT_ONCE_BYTES: usize = 64 * 1024;
 
 // === impl Look ===
 
@@ -101,40 +100,37 @@ impl Look {
         let path = ["v1", "health", "service", &self.of.service];
         let answer = match agent.ask(&path, Manner { index: self.index, wait, bytes }).await {
             Ok(answer) => answer,
-            Err(Trouble::Unanswered(CallError::TooLong { max })) => {
+            Err(trouble) => return Outcome::Failed(trouble),
+        };
+        if answer.index == self.index {
+            let was_early = begun.elapsed() < wait / 2;
+            // Its connection can be used again when nothing is left of it; if that fails, there will be another.
+            let _ = answer.body.read(|body| io::copy(body, &mut io::sink())).await;
+            return Outcome::Unchanged { was_early };
+        }
+        let sink = self.sink.clone();
+        match answer.body.read(move |body| read(body, &sink)).await {
+            Ok(Ok(instances)) => Outcome::Found { index: answer.index, instances },
+            Ok(Err(why)) => {
+                self.sink.skipped(format_args!("changes of service {}, because {why}", self.of.service));
+                Outcome::Unread(self.size)
+            }
+            Err(CallError::TooLong { max }) => {
                 if self.size == Size::Large {
                     self.sink.skipped(format_args!(
                         "changes of service {}, because it answers with more than {max} bytes",
                         self.of.service
                     ));
                 }
-                return Outcome::Unread(Size::Large);
+                Outcome::Unread(Size::Large)
             }
-            Err(trouble) => return Outcome::Failed(trouble),
-        };
-        if answer.index == self.index {
-            return Outcome::Unchanged { was_early: begun.elapsed() < wait / 2 };
-        }
-        let (body, sink) = (answer.body, self.sink.clone());
-        let read = match body.len() {
-            0..AT_ONCE_BYTES => read(&body, &sink),
-            _ => match tokio::task::spawn_blocking(move || read(&body, &sink)).await {
-                Ok(read) => read,
-                Err(_) => return Outcome::Unread(self.size),
-            },
-        };
-        match read {
-            Ok(instances) => Outcome::Found { index: answer.index, instances },
-            Err(why) => {
-                self.sink.skipped(format_args!("changes of service {}, because {why}", self.of.service));
-                Outcome::Unread(self.size)
-            }
+            Err(error) => Outcome::Failed(Trouble::Unanswered(error)),
         }
     }
 }
 
 /// The instances of an answer that can be shown, not many more than may be.
-fn read(body: &[u8], sink: &Sink) -> Result<Vec<Instance>, Unreadable> {
+fn read(body: impl Read, sink: &Sink) -> Result<Vec<Instance>, Unreadable> {
     let (now, most) = (Timestamp::of_system(), super::most(sink));
     let (mut instances, mut unread) = (Vec::new(), 0_usize);
     read_entries(body, |entry| {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::{Empty, Limited};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -21,13 +21,13 @@ use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::lists::{Lists, Many};
+use super::lists::{Lists, Many, read_many};
 use crate::catalog::CatalogError;
 use crate::catalog::config::SwarmEngine;
-use crate::outbound::data;
+use crate::outbound::{Bounds, CallError, Opened, data};
 use crate::pem;
 
 /// An engine that can be asked.
@@ -117,8 +117,8 @@ impl Engine {
 
     /// Tells of each thing that happens from now on and may change a list, until that cannot go on.
     pub(super) async fn events(&self, tell: impl Fn()) -> EngineError {
-        let read = async |body: Incoming| {
-            let mut body = body;
+        let read = async |answer: Response<Incoming>| {
+            let mut body = answer.into_body();
             while let Some(part) = data(&mut body).await {
                 part.map_err(|error| EngineError::Broken(error.to_string()))?;
                 tell();
@@ -132,18 +132,20 @@ impl Engine {
     }
 
     async fn list<T: DeserializeOwned + Send + 'static>(&self, path: &str) -> Result<Many<T>, EngineError> {
-        let body = self.get(path, async |body| collected(body, LIST_MAX).await).await?;
-        // A long list takes a while, in which requests are to be answered.
-        let read = tokio::task::spawn_blocking(move || serde_json::from_slice::<Many<T>>(&body)).await;
-        let many = read.map_err(|_| EngineError::Unreadable)?.map_err(|_| EngineError::Unreadable)?;
+        let read = async |answer| {
+            let bounds = Bounds { quiet: WHOLE, whole: WHOLE, bytes: LIST_MAX };
+            let list = Opened::of(answer, bounds, Instant::now() + WHOLE);
+            Ok(list.read(|body| read_many::<T>(body)).await?)
+        };
+        let many = self.get(path, read).await?.map_err(|_| EngineError::Unreadable)?;
         if many.is_cut { Err(EngineError::TooLong) } else { Ok(many) }
     }
 
-    /// Sends a request, and reads the body of its answer when that is 200.
+    /// Sends a request, and reads its answer when that is 200.
     async fn get<T>(
         &self,
         path: &str,
-        read: impl AsyncFnOnce(Incoming) -> Result<T, EngineError>,
+        read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let connected = timeout(CONNECT, self.connect()).await.map_err(|_| EngineError::TimedOut)?;
         let stream = connected.map_err(|error| EngineError::Unconnected(error.to_string()))?;
@@ -155,7 +157,7 @@ impl Engine {
             let answer = timeout(WHOLE, sender.send_request(request)).await;
             let answer = answer.map_err(|_| EngineError::TimedOut)?.map_err(broken)?;
             match answer.status() {
-                StatusCode::OK => read(answer.into_body()).await,
+                StatusCode::OK => read(answer).await,
                 status => Err(refused(status, answer.into_body()).await),
             }
         };
@@ -179,22 +181,9 @@ impl Engine {
     }
 }
 
-async fn collected(body: Incoming, max: usize) -> Result<Vec<u8>, EngineError> {
-    let mut body = Limited::new(body, max);
-    let mut bytes = Vec::new();
-    while let Some(part) = data(&mut body).await {
-        match part {
-            Ok(part) => bytes.extend_from_slice(&part),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(EngineError::TooLong),
-            Err(error) => return Err(EngineError::Broken(error.to_string())),
-        }
-    }
-    Ok(bytes)
-}
-
 async fn refused(status: StatusCode, body: Incoming) -> EngineError {
-    let is_about_swarm = match timeout(WHOLE, collected(body, REFUSAL_MAX)).await {
-        Ok(Ok(text)) => memchr::memmem::find(&text, b"swarm manager").is_some(),
+    let is_about_swarm = match timeout(WHOLE, Limited::new(body, REFUSAL_MAX).collect()).await {
+        Ok(Ok(text)) => memchr::memmem::find(&text.to_bytes(), b"swarm manager").is_some(),
         Ok(Err(_)) | Err(_) => false,
     };
     match status {
@@ -232,6 +221,19 @@ fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
 
 fn unusable(flag: &str, path: &Path, why: &dyn std::fmt::Display) -> CatalogError {
     CatalogError(format!("{flag}: {}: {why}", path.display()))
+}
+
+// === impl EngineError ===
+
+impl From<CallError> for EngineError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Unconnected(why) => Self::Unconnected(why),
+            CallError::TimedOut => Self::TimedOut,
+            CallError::Broken(why) => Self::Broken(why),
+            CallError::TooLong { max: _ } => Self::TooLong,
+        }
+    }
 }
 
 impl std::fmt::Debug for Engine {

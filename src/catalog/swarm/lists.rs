@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
+use std::io::Read;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::wire::lenient::{Gap, Unreadable, read_elements};
 
 /// All of a swarm, at about one moment.
 #[derive(Debug, Default)]
@@ -157,40 +159,86 @@ impl<T> Default for Many<T> {
     }
 }
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Many<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct List<T>(PhantomData<T>);
+/// Reads a list as it comes.
+///
+/// # Errors
+/// When it is none, has more than a mebibyte without an element, or cannot be read to its end.
+pub(super) fn read_many<T: DeserializeOwned>(body: impl Read) -> Result<Many<T>, Unreadable> {
+    let (gap, mut many) = (Gap::default(), Many::default());
+    match read_elements(body, &gap, Elements { many: &mut many, gap: &gap }) {
+        Err(_) if many.is_cut => Ok(many),
+        read => read.map(|()| many),
+    }
+}
 
-        impl<'de, T: DeserializeOwned> Visitor<'de> for List<T> {
-            type Value = Many<T>;
+/// Reads elements into a list.
+struct Elements<'m, T> {
+    many: &'m mut Many<T>,
+    gap: &'m Gap,
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Elements<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Elements<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    /// An empty list, as some engines write it.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self { many, gap } = self;
+        while let Some(element) = list.next_element::<Box<RawValue>>()? {
+            gap.close();
+            if ELEMENTS_MAX <= many.elements.len() {
+                many.is_cut = true;
+                return Err(A::Error::custom("its elements were enough"));
             }
-
-            /// An empty list, as some engines write it.
-            fn visit_unit<E>(self) -> Result<Many<T>, E> {
-                Ok(Many::default())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Many<T>, A::Error> {
-                let mut many = Many::default();
-                while many.elements.len() < ELEMENTS_MAX {
-                    match list.next_element::<&RawValue>()? {
-                        None => return Ok(many),
-                        Some(element) => match serde_json::from_str(element.get()) {
-                            Ok(element) => many.elements.push(element),
-                            Err(_) => many.unreadable += 1,
-                        },
-                    }
-                }
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    many.is_cut = true;
-                }
-                Ok(many)
+            match serde_json::from_str(element.get()) {
+                Ok(element) => many.elements.push(element),
+                Err(_) => many.unreadable += 1,
             }
         }
+        Ok(())
+    }
+}
 
-        from.deserialize_any(List(PhantomData))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<(usize, usize, bool)> {
+        let many = read_many::<Service>(text.as_bytes()).ok()?;
+        Some((many.elements.len(), many.unreadable, many.is_cut))
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_list_is_left_out() {
+        assert_eq!(read("null"), Some((0, 0, false)));
+        assert_eq!(read(r#"[{"ID":"a"},5,{"ID":7},{}]"#), Some((2, 2, false)));
+        for bad in ["", "{}", "[{}", "[{}] x", "<html>"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_as_far_as_is_needed() {
+        let full = format!("[{}{{}}", "{},".repeat(ELEMENTS_MAX - 1));
+        assert_eq!(read(&format!("{full}]")), Some((ELEMENTS_MAX, 0, false)));
+        assert_eq!(read(&format!("{full},{{}},")), Some((ELEMENTS_MAX, 0, true)));
+        for filler in [b' ', b'"', b'['] {
+            assert!(read_many::<Service>((&b"[{},"[..]).chain(std::io::repeat(filler))).is_err());
+        }
     }
 }

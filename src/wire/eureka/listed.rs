@@ -4,9 +4,8 @@
 //! handed over at once, so that a list costs what its reader keeps of it.
 //! Never: keeps an instance, or says what becomes of it.
 
-use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Read};
+use std::io::Read;
 use std::ops::ControlFlow;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -14,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::applications::ListedInstance;
 use super::registration::{Dialect, InstanceMembers, scalar_text};
-use crate::wire::lenient::{self, As, Given, Key, Object, Unreadable};
+use crate::wire::lenient::{self, As, Gap, Given, Key, Object, Unreadable};
 
 /// What a list says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,12 +35,12 @@ pub fn read_list(
     body: impl Read,
     mut take: impl FnMut(Result<ListedInstance, Unreadable>) -> ControlFlow<()>,
 ) -> Result<ListClaims, Unreadable> {
-    let since = Cell::new(0);
+    let gap = Gap::default();
     let mut take = |listed| {
-        since.set(0);
+        gap.close();
         take(listed)
     };
-    let read = lenient::read_from(Dense { body, since: &since }, Root { take: &mut take })?;
+    let read = lenient::read_elements(body, &gap, Root { take: &mut take })?;
     let (version, hash) = read.ok_or_else(|| Given::Nothing.wrong("applications", "an object"))?;
     let text = |given, field| scalar_text(given, field, Dialect::Netflix).map(|text| text.map(String::from));
     Ok(ListClaims { version: text(version, "versions__delta")?, hash: text(hash, "apps__hashcode")? })
@@ -71,28 +70,6 @@ struct Application<'t> {
 struct Instances<'t> {
     application: &'t str,
     take: Take<'t>,
-}
-
-/// A body that is given up when it goes on without an instance.
-struct Dense<'s, R> {
-    body: R,
-    /// Bytes since the last one.
-    since: &'s Cell<usize>,
-}
-
-/// Most bytes of a list from one instance to the next.
-const GAP_MAX: usize = 1024 * 1024;
-
-impl<R: Read> Read for Dense<'_, R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.body.read(into)?;
-        self.since.set(self.since.get().saturating_add(count));
-        if GAP_MAX < self.since.get() {
-            Err(io::Error::other("it goes on without instances"))
-        } else {
-            Ok(count)
-        }
-    }
 }
 
 macro_rules! reads_any {
@@ -308,19 +285,20 @@ mod tests {
 
     #[test]
     fn a_body_that_goes_on_without_instances_is_given_up() {
+        const MANY: usize = 1_000_000;
         let head: &[u8] = br#"{"applications":{"application":[{"instance":[{}"#;
         for filler in [b' ', b'"', b'['] {
-            let endless = head.chain(&b","[..]).chain(io::repeat(filler));
+            let endless = head.chain(&b","[..]).chain(std::io::repeat(filler));
             assert!(read_list(endless, |_| ControlFlow::Continue(())).is_err());
         }
         // Long lists are full of them.
         let mut count = 0;
-        let long = head.chain(io::Cursor::new(",{}".repeat(GAP_MAX))).chain(&b"]}]}}"[..]);
+        let long = head.chain(std::io::Cursor::new(",{}".repeat(MANY))).chain(&b"]}]}}"[..]);
         let read = read_list(long, |_| {
             count += 1;
             ControlFlow::Continue(())
         });
-        assert_eq!((read, count), (Ok(ListClaims::default()), GAP_MAX + 1));
+        assert_eq!((read, count), (Ok(ListClaims::default()), MANY + 1));
     }
 
     #[test]

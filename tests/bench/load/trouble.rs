@@ -1,9 +1,9 @@
 //! Reads while a system that a catalog follows is in trouble: beside those of a registry that has as many instances
 //! and no catalog, in short turns, each at the same modest rate.
 //!
-//! A read that has to wait for the one before it is counted from when it was due, so that a stall counts as often as
-//! it would be felt. Whoever has not its turn stands still. Of the turns of each that half counts in which other processes
-//! used least of the machine.
+//! What a read takes is the CPU time of the server between question and answer: whatever a catalog has done meanwhile on
+//! the one core that the server has was waited for, and what other processes did to the machine was not its doing. A stall
+//! counts for every read that was due in it. Whoever has not its turn stands still.
 //! Never: takes a figure of a registry that shows less than before, or of one that has not yet felt what is wrong.
 
 use std::thread;
@@ -18,7 +18,6 @@ use crate::figure::{Figure, Measured};
 use crate::followed::{EACH, SERVICES, System, address, name};
 use crate::generator;
 use crate::http::Connection;
-use crate::machine::Usage;
 use crate::population::Population;
 use crate::report::Report;
 use crate::server::{Server, Setting};
@@ -58,10 +57,23 @@ struct Reader {
     asked: usize,
 }
 
+/// What reads took, in milliseconds.
+#[derive(Default)]
+struct Times {
+    /// Of the server's CPU, those included that were due while one took long.
+    cpu: Vec<f64>,
+    /// By the clock.
+    clock: Vec<f64>,
+}
+
 /// A look-up and the length of its answer.
 struct Question {
     request: Vec<u8>,
     length: Option<u64>,
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 // === impl Session ===
@@ -104,37 +116,30 @@ async fn measure(
     plain: &mut Reader,
     followed: &mut Reader,
 ) -> anyhow::Result<Measured> {
-    let (mut without, mut with, mut resident) = (Vec::new(), Vec::new(), 0);
+    let (mut without, mut with, mut resident) = (Times::default(), Times::default(), 0);
     for nth in 0..TURNS * 2 {
         if nth % 4 == 0 || nth % 4 == 3 {
-            without.push(plain.turn_beside(followed).await?);
+            plain.turn_beside(followed, &mut without).await?;
         } else {
-            with.push(followed.turn_beside(plain).await?);
+            followed.turn_beside(plain, &mut with).await?;
             resident = followed.server.resident()?.max(resident);
         }
     }
     for reader in [plain, followed] {
         reader.has_all().await?;
     }
-    let (mut without, mut with) = (quieter(without), quieter(with));
-    let (a, b) = (percentile(&mut without, 99), percentile(&mut with, 99));
+    let (a, b) = (percentile(&mut without.cpu, 99), percentile(&mut with.cpu, 99));
     let note = format!(
-        "p99 {a:.3} ms without, {b:.3} with; p50 {:.3}, {:.3}; {} reads each, up to {} MB",
-        percentile(&mut without, 50),
-        percentile(&mut with, 50),
-        with.len(),
+        "p99 {a:.3} ms of CPU without, {b:.3} with; half within {:.3}, {:.3}, by the clock {:.3}, {:.3}; up to {} MB",
+        percentile(&mut without.cpu, 50),
+        percentile(&mut with.cpu, 50),
+        percentile(&mut without.clock, 50),
+        percentile(&mut with.clock, 50),
         resident >> 20
     );
     let fault = fault.map_or("well".to_owned(), |fault| format!("{fault:?}").to_lowercase());
     let name = format!("p99, {}, {fault}", system.name());
     Ok(Measured::catalog(&name, b / a, Some(BOUND), note))
-}
-
-/// The times of that half of the turns in which others used least of the machine.
-fn quieter(mut turns: Vec<(Duration, Vec<f64>)>) -> Vec<f64> {
-    turns.sort_by_key(|(others, _)| *others);
-    turns.truncate(turns.len().div_ceil(2));
-    turns.into_iter().flat_map(|(_, times)| times).collect()
 }
 
 // === impl Between ===
@@ -155,6 +160,19 @@ impl Drop for Between {
         let proxy = self.0.take();
         // It says nothing that anybody could act upon.
         let _ = thread::spawn(|| drop(proxy)).join();
+    }
+}
+
+// === impl Times ===
+
+impl Times {
+    fn add(&mut self, cpu: Duration) {
+        self.cpu.push(milliseconds(cpu));
+        let mut left = cpu;
+        while EVERY < left {
+            left -= EVERY;
+            self.cpu.push(milliseconds(left));
+        }
     }
 }
 
@@ -189,37 +207,27 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes a turn while the other stands still; what others than these two used of the machine meanwhile, and the times.
-    async fn turn_beside(&mut self, other: &Self) -> anyhow::Result<(Duration, Vec<f64>)> {
+    /// Takes a turn while the other stands still.
+    async fn turn_beside(&mut self, other: &Self, times: &mut Times) -> anyhow::Result<()> {
         other.server.pause()?;
-        let (usage, cpu) = (Usage::now()?, self.server.cpu()?);
-        let times = self.turn().await;
-        let others =
-            Usage::now()?.others_since(&usage).saturating_sub(self.server.cpu()?.saturating_sub(cpu));
+        let turn = self.turn(times).await;
         other.server.resume()?;
-        Ok((others, times?))
+        turn
     }
 
-    /// Times of the reads of a turn, in milliseconds.
-    async fn turn(&mut self) -> anyhow::Result<Vec<f64>> {
-        let mut times = Vec::new();
+    async fn turn(&mut self, times: &mut Times) -> anyhow::Result<()> {
         // One that stood still has to get going.
         self.read().await?;
         let begin = Instant::now();
         for nth in 0..READS {
-            let due = begin + EVERY * nth;
-            let left = due.saturating_duration_since(Instant::now());
-            let asked = if left.is_zero() {
-                due
-            } else {
-                // Timers of the runtime are no finer than a millisecond.
-                thread::sleep(left);
-                Instant::now()
-            };
+            // Timers of the runtime are no finer than a millisecond.
+            thread::sleep((begin + EVERY * nth).saturating_duration_since(Instant::now()));
+            let (asked, cpu) = (Instant::now(), self.server.cpu()?);
             self.read().await?;
-            times.push(asked.elapsed().as_secs_f64() * 1e3);
+            times.clock.push(milliseconds(asked.elapsed()));
+            times.add(self.server.cpu()?.saturating_sub(cpu));
         }
-        Ok(times)
+        Ok(())
     }
 
     async fn read(&mut self) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalog::swarm::lists::read_many;
 
 /// Lists as the engine wrote them.
 struct Recorded {
@@ -42,9 +43,9 @@ impl Recorded {
     fn shown(&self, network: Option<&str>, max: usize) -> Shown {
         let Self { services, nodes, tasks } = self;
         let lists = Lists {
-            services: serde_json::from_str(&services.to_string()).expect("services"),
-            nodes: serde_json::from_str(&nodes.to_string()).expect("nodes"),
-            tasks: serde_json::from_str(&tasks.to_string()).expect("tasks"),
+            services: read_many(services.to_string().as_bytes()).expect("services"),
+            nodes: read_many(nodes.to_string().as_bytes()).expect("nodes"),
+            tasks: read_many(tasks.to_string().as_bytes()).expect("tasks"),
         };
         Shown::of(&lists, network, max, Timestamp::default())
     }
