@@ -72,9 +72,9 @@ impl Key {
 // === impl Stamp ===
 
 impl Stamp {
-    /// A number for a key at this stamp that is the same on every member.
-    pub(crate) fn hash_with(self, key: u64) -> u64 {
-        mixed(key ^ mixed(self.time ^ mixed(self.origin)))
+    /// A number for a key that was written at this stamp in one of its origin's starts; the same on every member.
+    pub(crate) fn hash_with(self, key: u64, incarnation: u64) -> u64 {
+        mixed(key ^ mixed(self.time ^ mixed(self.origin ^ mixed(incarnation))))
     }
 }
 

@@ -95,9 +95,15 @@ impl Entry {
         }
     }
 
+    /// When it was written: of two the larger is the newer. A member that comes back with a clock behind may give a stamp
+    /// anew that it gave before; then its starts are told apart.
+    pub(super) fn written(&self) -> (Stamp, u64) {
+        (self.stamp, self.stream.incarnation)
+    }
+
     /// What it adds to the sums.
     pub(super) fn version(&self) -> u64 {
-        self.stamp.hash_with(self.hash)
+        self.stamp.hash_with(self.hash, self.stream.incarnation)
     }
 }
 
@@ -212,10 +218,17 @@ impl Entries {
     }
 
     /// Something newer was written.
-    pub(super) fn supersede(&mut self, slot: u32, stamp: Stamp, content: Content, now: Moment) {
+    pub(super) fn supersede(
+        &mut self,
+        slot: u32,
+        (stamp, stream, seq): (Stamp, StreamId, u64),
+        content: Content,
+        now: Moment,
+    ) {
         self.count_out(slot);
         if let Some(entry) = self.get_mut(slot) {
-            (entry.stamp, entry.content, entry.since) = (stamp, content, now);
+            (entry.stamp, entry.stream, entry.seq) = (stamp, stream, seq);
+            (entry.content, entry.since) = (content, now);
         }
         self.count_in(slot);
         if self.get(slot).is_some_and(|entry| !entry.is_alive()) {

@@ -45,20 +45,29 @@ pub(super) enum Merged {
 /// A renewal counts as later than a deregistration elsewhere from then on: ages are rounded, and take a while to come.
 const AFTER: Duration = Duration::from_secs(1);
 
+// === impl Heard ===
+
+impl Heard {
+    /// As [`Entry::written`].
+    fn written(&self) -> (Stamp, u64) {
+        (self.stamp, self.stream.incarnation)
+    }
+}
+
 impl Replicator {
     /// Merges what another member knows of a key.
     pub(super) fn merge(&mut self, now: Now, heard: Heard) -> Merged {
         self.clock.heard(heard.stamp.time, now.wall);
         let Some(slot) = self.entries.find(&heard.key) else { return self.merge_new(now, heard) };
         let Some(entry) = self.entries.get(slot) else { return Merged::Expired };
-        let (stamp, was_alive) = (entry.stamp, entry.is_alive());
-        if heard.stamp == stamp {
+        let (written, was_alive) = (entry.written(), entry.is_alive());
+        if heard.written() == written {
             if was_alive {
                 self.touch(slot, heard.last, heard.home);
             }
             return Merged::Known(slot);
         }
-        if heard.stamp < stamp && !self.has(Fault::StampsIgnored) {
+        if heard.written() < written && !self.has(Fault::StampsIgnored) {
             return Merged::Older(slot);
         }
         match &heard.content {
@@ -113,13 +122,13 @@ impl Replicator {
         let is_alive = content != Content::Dead;
         self.streams.remove(old.0, old.1, slot);
         self.streams.insert(stream, seq, slot);
-        self.entries.supersede(slot, stamp, content, now.at);
+        self.entries.supersede(slot, (stamp, stream, seq), content, now.at);
         self.peers().for_each(|peer| peer.unbind(slot));
         if !was_alive {
             self.tombstones.remove(&(renewal.last, slot));
         }
         if let Some(entry) = self.entries.get_mut(slot) {
-            (entry.stream, entry.seq, entry.foreign) = (stream, seq, foreign);
+            entry.foreign = foreign;
         }
         if !(was_alive && is_alive) || renewal.last < last {
             self.entries.renew(slot, Renewal { last, home }, false);
@@ -156,13 +165,13 @@ impl Replicator {
         let is_alive = content != Content::Dead;
         self.streams.remove(old.0, old.1, slot);
         let seq = self.streams.append(self.mine, slot);
-        self.entries.supersede(slot, Stamp { time, origin: self.me }, content, now.at);
+        self.entries.supersede(slot, (Stamp { time, origin: self.me }, self.mine, seq), content, now.at);
         self.peers().for_each(|peer| peer.unbind(slot));
         if !was_alive {
             self.tombstones.remove(&(renewal.last, slot));
         }
         if let Some(entry) = self.entries.get_mut(slot) {
-            (entry.stream, entry.seq, entry.foreign) = (self.mine, seq, foreign);
+            entry.foreign = foreign;
         }
         if !is_alive {
             self.entries.renew(slot, Renewal { last: now.at, home: self.me }, true);
