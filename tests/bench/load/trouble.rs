@@ -3,7 +3,8 @@
 //!
 //! What a read takes is the CPU time of the server between question and answer: whatever a catalog has done meanwhile on
 //! the one core that the server has was waited for, and what other processes did to the machine was not its doing. A stall
-//! counts for every read that was due in it. Whoever has not its turn stands still.
+//! counts for every read that was due in it. Whoever has not its turn stands still. Of the turns of each that half counts in
+//! which others used least of the machine: some of what the hypervisor gave them looks like the server's.
 //! Never: takes a figure of a registry that shows less than before, or of one that has not yet felt what is wrong.
 
 use std::thread;
@@ -18,6 +19,7 @@ use crate::figure::{Figure, Measured};
 use crate::followed::{EACH, SERVICES, System, address, name};
 use crate::generator;
 use crate::http::Connection;
+use crate::machine::Usage;
 use crate::population::Population;
 use crate::report::Report;
 use crate::server::{Server, Setting};
@@ -26,9 +28,11 @@ use crate::session::Session;
 /// Instances that every registry has of its own.
 const OWN: usize = 1_000;
 /// Turns of each of both, reads of a turn, and time between two of them.
-const TURNS: usize = 20;
+const TURNS: usize = 40;
 const READS: u32 = 200;
 const EVERY: Duration = Duration::from_micros(500);
+/// Reads before those of a turn: one that stood still makes up for what it did not do meanwhile.
+const UNHEEDED: u32 = 40;
 /// What is wrong, one after the other. A system that is silent asks for nothing that a delayed one does not.
 const FAULTS: [Option<Fault>; 7] = [
     None,
@@ -116,18 +120,19 @@ async fn measure(
     plain: &mut Reader,
     followed: &mut Reader,
 ) -> anyhow::Result<Measured> {
-    let (mut without, mut with, mut resident) = (Times::default(), Times::default(), 0);
+    let (mut without, mut with, mut resident) = (Vec::new(), Vec::new(), 0);
     for nth in 0..TURNS * 2 {
         if nth % 4 == 0 || nth % 4 == 3 {
-            plain.turn_beside(followed, &mut without).await?;
+            without.push(plain.turn_beside(followed).await?);
         } else {
-            followed.turn_beside(plain, &mut with).await?;
+            with.push(followed.turn_beside(plain).await?);
             resident = followed.server.resident()?.max(resident);
         }
     }
     for reader in [plain, followed] {
         reader.has_all().await?;
     }
+    let (mut without, mut with) = (quieter(without), quieter(with));
     let (a, b) = (percentile(&mut without.cpu, 99), percentile(&mut with.cpu, 99));
     let note = format!(
         "p99 {a:.3} ms of CPU without, {b:.3} with; half within {:.3}, {:.3}, by the clock {:.3}, {:.3}; up to {} MB",
@@ -140,6 +145,17 @@ async fn measure(
     let fault = fault.map_or("well".to_owned(), |fault| format!("{fault:?}").to_lowercase());
     let name = format!("p99, {}, {fault}", system.name());
     Ok(Measured::catalog(&name, b / a, Some(BOUND), note))
+}
+
+/// The times of that half of the turns in which others used least of the machine.
+fn quieter(mut turns: Vec<(Duration, Times)>) -> Times {
+    turns.sort_by_key(|(others, _)| *others);
+    turns.truncate(turns.len().div_ceil(2));
+    turns.into_iter().fold(Times::default(), |mut all, (_, times)| {
+        all.cpu.extend(times.cpu);
+        all.clock.extend(times.clock);
+        all
+    })
 }
 
 // === impl Between ===
@@ -207,27 +223,31 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes a turn while the other stands still.
-    async fn turn_beside(&mut self, other: &Self, times: &mut Times) -> anyhow::Result<()> {
+    /// Takes a turn while the other stands still; what others than these two used of the machine meanwhile, and the times.
+    async fn turn_beside(&mut self, other: &Self) -> anyhow::Result<(Duration, Times)> {
         other.server.pause()?;
-        let turn = self.turn(times).await;
+        let (usage, cpu) = (Usage::now()?, self.server.cpu()?);
+        let times = self.turn().await;
+        let own = self.server.cpu()?.saturating_sub(cpu);
+        let others = Usage::now()?.others_since(&usage).saturating_sub(own);
         other.server.resume()?;
-        turn
+        Ok((others, times?))
     }
 
-    async fn turn(&mut self, times: &mut Times) -> anyhow::Result<()> {
-        // One that stood still has to get going.
-        self.read().await?;
+    async fn turn(&mut self) -> anyhow::Result<Times> {
+        let mut times = Times::default();
         let begin = Instant::now();
-        for nth in 0..READS {
+        for nth in 0..UNHEEDED + READS {
             // Timers of the runtime are no finer than a millisecond.
             thread::sleep((begin + EVERY * nth).saturating_duration_since(Instant::now()));
             let (asked, cpu) = (Instant::now(), self.server.cpu()?);
             self.read().await?;
-            times.clock.push(milliseconds(asked.elapsed()));
-            times.add(self.server.cpu()?.saturating_sub(cpu));
+            if UNHEEDED <= nth {
+                times.clock.push(milliseconds(asked.elapsed()));
+                times.add(self.server.cpu()?.saturating_sub(cpu));
+            }
         }
-        Ok(())
+        Ok(times)
     }
 
     async fn read(&mut self) -> anyhow::Result<()> {
