@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -17,9 +18,9 @@ use crate::upstream::{Asked, Reserved, Upstream, say};
 pub(crate) enum System {
     /// An API server.
     Kubernetes,
-    /// A server that tells whole lists.
+    /// A server that tells the whole list, and that nothing changed since.
     Eureka,
-    /// An agent that never waits for a change.
+    /// An agent that waits for changes, of which there are none.
     Consul,
     /// A manager's engine.
     Swarm,
@@ -70,9 +71,12 @@ impl System {
                 Running { far: Far::Tcp(([127, 0, 0, 1], cluster.port()).into()), _held: Box::new(cluster) }
             }
             Self::Eureka => {
-                let list = applications().to_string();
+                let all = |service| json!({"name": name(service), "instance": listed(service)});
+                let list = told(&(0..SERVICES).map(all).collect::<Vec<_>>());
+                let changes = told(&[]);
                 Running::serving(move |asked, to| match asked.line.as_str() {
                     "GET /eureka/apps" => say(to, 200, "", list.as_bytes()),
+                    "GET /eureka/apps/delta" => say(to, 200, "", changes.as_bytes()),
                     _ => say(to, 404, "", b""),
                 })
             }
@@ -89,6 +93,7 @@ impl System {
                         }
                     };
                     let body = body.map_or("[]", String::as_str);
+                    wait_as_told(to, &asked.line)?;
                     say(to, 200, "X-Consul-Index: 10\r\n", body.as_bytes())
                 })
             }
@@ -122,6 +127,17 @@ impl Running {
     }
 }
 
+/// Nothing ever changes, so a question for changes is answered when its time is over, or its connection ends.
+fn wait_as_told(to: &TcpStream, line: &str) -> io::Result<()> {
+    let wait = line.split("wait=").nth(1).and_then(|rest| rest.trim_end_matches("ms").parse().ok());
+    if let Some(wait) = wait {
+        to.set_read_timeout(Some(Duration::from_millis(wait)))?;
+        let _ = to.peek(&mut [0]);
+        to.set_read_timeout(None)?;
+    }
+    Ok(())
+}
+
 /// The name of a service.
 pub(crate) fn name(service: usize) -> String {
     format!("followed-{service}")
@@ -145,22 +161,23 @@ fn slice(service: usize) -> Value {
     })
 }
 
-fn applications() -> Value {
-    let of = |service: usize| {
-        let instances = (0..EACH).map(|at| {
-            let host = host(service, at);
-            json!({
-                "instanceId": address(service, at), "hostName": host, "app": name(service), "ipAddr": host,
-                "status": "UP", "port": {"$": 80, "@enabled": "true"},
-                "dataCenterInfo": {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"},
-            })
-        });
-        json!({"name": name(service), "instance": instances.collect::<Vec<_>>()})
-    };
-    let applications: Vec<_> = (0..SERVICES).map(of).collect();
+/// What a server answers, whose list has all instances.
+fn told(applications: &[Value]) -> String {
     let hash = format!("UP_{}_", SERVICES * EACH);
-    // This version tells that there are no changes to be asked for.
-    json!({"applications": {"versions__delta": "-1", "apps__hashcode": hash, "application": applications}})
+    json!({"applications": {"versions__delta": "1", "apps__hashcode": hash, "application": applications}})
+        .to_string()
+}
+
+fn listed(service: usize) -> Value {
+    let instances = (0..EACH).map(|at| {
+        let host = host(service, at);
+        json!({
+            "instanceId": address(service, at), "hostName": host, "app": name(service), "ipAddr": host,
+            "status": "UP", "port": {"$": 80, "@enabled": "true"},
+            "dataCenterInfo": {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"},
+        })
+    });
+    instances.collect()
 }
 
 fn entries(service: usize) -> Value {
