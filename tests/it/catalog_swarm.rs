@@ -67,8 +67,7 @@ fn said_of(fault: Fault) -> &'static [&'static str] {
         Fault::Delayed => &[],
         Fault::Refusing => &["the engine answers with status 500"],
         Fault::Half => &["the connection to the engine broke off"],
-        Fault::Garbage => &["the engine answers with what is not a list"],
-        Fault::Endless => &["the engine answers with more than 67108864 bytes"],
+        Fault::Garbage | Fault::Endless => &["the engine answers with what is not a list"],
         Fault::Silent => &["the engine does not answer in time"],
     }
 }
