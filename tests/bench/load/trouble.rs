@@ -3,8 +3,8 @@
 //!
 //! What a read takes is the CPU time of the server between question and answer: whatever a catalog has done meanwhile on
 //! the one core that the server has was waited for, and what other processes did to the machine was not its doing. A stall
-//! counts for every read that was due in it. Whoever has not its turn stands still. Of the turns of each that half counts in
-//! which others used least of the machine: some of what the hypervisor gave them looks like the server's.
+//! counts for every read that was due in it. Whoever has not its turn stands still. The median of the rounds counts, for some of
+//! what the hypervisor gives to others looks like the server's.
 //! Never: takes a figure of a registry that shows less than before, or of one that has not yet felt what is wrong.
 
 use std::thread;
@@ -19,7 +19,6 @@ use crate::figure::{Figure, Measured};
 use crate::followed::{EACH, SERVICES, System, address, name};
 use crate::generator;
 use crate::http::Connection;
-use crate::machine::Usage;
 use crate::population::Population;
 use crate::report::Report;
 use crate::server::{Server, Setting};
@@ -27,8 +26,9 @@ use crate::session::Session;
 
 /// Instances that every registry has of its own.
 const OWN: usize = 1_000;
-/// Turns of each of both, reads of a turn, and time between two of them.
-const TURNS: usize = 40;
+/// Rounds, turns of both in each of them, reads of a turn, and time between two of them.
+const ROUNDS: usize = 9;
+const TURNS: usize = 8;
 const READS: u32 = 200;
 const EVERY: Duration = Duration::from_micros(500);
 /// Reads before those of a turn: one that stood still makes up for what it did not do meanwhile.
@@ -120,42 +120,39 @@ async fn measure(
     plain: &mut Reader,
     followed: &mut Reader,
 ) -> anyhow::Result<Measured> {
-    let (mut without, mut with, mut resident) = (Vec::new(), Vec::new(), 0);
-    for nth in 0..TURNS * 2 {
-        if nth % 4 == 0 || nth % 4 == 3 {
-            without.push(plain.turn_beside(followed).await?);
-        } else {
-            with.push(followed.turn_beside(plain).await?);
-            resident = followed.server.resident()?.max(resident);
+    let (mut rounds, mut resident) = (Vec::new(), 0);
+    for _ in 0..ROUNDS {
+        let (mut without, mut with) = (Times::default(), Times::default());
+        for nth in 0..TURNS {
+            if nth % 4 == 0 || nth % 4 == 3 {
+                plain.turn_beside(followed, &mut without).await?;
+            } else {
+                followed.turn_beside(plain, &mut with).await?;
+                resident = followed.server.resident()?.max(resident);
+            }
         }
+        rounds.push([without, with]);
     }
     for reader in [plain, followed] {
         reader.has_all().await?;
     }
-    let (mut without, mut with) = (quieter(without), quieter(with));
-    let (a, b) = (percentile(&mut without.cpu, 99), percentile(&mut with.cpu, 99));
+    let mut median = |of: &dyn Fn(&mut [Times; 2]) -> f64| {
+        percentile(&mut rounds.iter_mut().map(of).collect::<Vec<_>>(), 50)
+    };
+    let ratio = median(&|[without, with]| percentile(&mut with.cpu, 99) / percentile(&mut without.cpu, 99));
     let note = format!(
-        "p99 {a:.3} ms of CPU without, {b:.3} with; half within {:.3}, {:.3}, by the clock {:.3}, {:.3}; up to {} MB",
-        percentile(&mut without.cpu, 50),
-        percentile(&mut with.cpu, 50),
-        percentile(&mut without.clock, 50),
-        percentile(&mut with.clock, 50),
+        "p99 {:.3} ms of CPU without, {:.3} with; half within {:.3}, {:.3}, by the clock {:.3}, {:.3}; up to {} MB",
+        median(&|[without, _]| percentile(&mut without.cpu, 99)),
+        median(&|[_, with]| percentile(&mut with.cpu, 99)),
+        median(&|[without, _]| percentile(&mut without.cpu, 50)),
+        median(&|[_, with]| percentile(&mut with.cpu, 50)),
+        median(&|[without, _]| percentile(&mut without.clock, 50)),
+        median(&|[_, with]| percentile(&mut with.clock, 50)),
         resident >> 20
     );
     let fault = fault.map_or("well".to_owned(), |fault| format!("{fault:?}").to_lowercase());
     let name = format!("p99, {}, {fault}", system.name());
-    Ok(Measured::catalog(&name, b / a, Some(BOUND), note))
-}
-
-/// The times of that half of the turns in which others used least of the machine.
-fn quieter(mut turns: Vec<(Duration, Times)>) -> Times {
-    turns.sort_by_key(|(others, _)| *others);
-    turns.truncate(turns.len().div_ceil(2));
-    turns.into_iter().fold(Times::default(), |mut all, (_, times)| {
-        all.cpu.extend(times.cpu);
-        all.clock.extend(times.clock);
-        all
-    })
+    Ok(Measured::catalog(&name, ratio, Some(BOUND), note))
 }
 
 // === impl Between ===
@@ -223,19 +220,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes a turn while the other stands still; what others than these two used of the machine meanwhile, and the times.
-    async fn turn_beside(&mut self, other: &Self) -> anyhow::Result<(Duration, Times)> {
+    /// Takes a turn while the other stands still.
+    async fn turn_beside(&mut self, other: &Self, times: &mut Times) -> anyhow::Result<()> {
         other.server.pause()?;
-        let (usage, cpu) = (Usage::now()?, self.server.cpu()?);
-        let times = self.turn().await;
-        let own = self.server.cpu()?.saturating_sub(cpu);
-        let others = Usage::now()?.others_since(&usage).saturating_sub(own);
+        let turn = self.turn(times).await;
         other.server.resume()?;
-        Ok((others, times?))
+        turn
     }
 
-    async fn turn(&mut self) -> anyhow::Result<Times> {
-        let mut times = Times::default();
+    async fn turn(&mut self, times: &mut Times) -> anyhow::Result<()> {
         let begin = Instant::now();
         for nth in 0..UNHEEDED + READS {
             // Timers of the runtime are no finer than a millisecond.
@@ -247,7 +240,7 @@ impl Reader {
                 times.add(self.server.cpu()?.saturating_sub(cpu));
             }
         }
-        Ok(times)
+        Ok(())
     }
 
     async fn read(&mut self) -> anyhow::Result<()> {
