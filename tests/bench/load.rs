@@ -8,6 +8,8 @@
 
 #[path = "load/bare.rs"]
 mod bare;
+#[path = "load/burden.rs"]
+mod burden;
 #[path = "load/case.rs"]
 mod case;
 #[path = "load/catalog.rs"]

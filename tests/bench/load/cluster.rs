@@ -1,7 +1,8 @@
 //! What a cluster costs: a member takes turns with a registry that does not replicate; bytes and CPU for renewals on a
 //! link; the time that a new member takes to have everything, and that one takes which was cut off meanwhile.
 //!
-//! The first member stands on the servers' core, the second one on the generator's.
+//! The first member stands on the servers' core, the second one on the generator's, where something else does as much while
+//! the registry has its turn that does not replicate.
 //! Never: measures more than two members, or uses a directory that others know.
 
 use std::sync::Arc;
@@ -83,7 +84,8 @@ impl Session {
                 pair.link(&alone, report).await?;
             }
             for case in cases {
-                match self.side_by_side(case, &pair.first, &alone, &pair.population).await {
+                let members = (&pair.first, pair.second.as_ref());
+                match self.side_by_side(case, members, &alone, &pair.population).await {
                     Ok(rounds) => report.rows.push(Row::new(case, size, rounds)),
                     Err(error) => report.fail(format!("{case} at {}: {error:#}", Count(size))),
                 }

@@ -62,7 +62,7 @@ impl Session {
             let memory = Server::registry(&self.options.registry, Setting::Plain, &self.cores)?;
             generator::preload(memory.address(), Population::new(size), Case::Register).await?;
             for case in cases {
-                match self.side_by_side(case, &registry, &memory, &population).await {
+                match self.side_by_side(case, (&registry, None), &memory, &population).await {
                     Ok(rounds) => report.rows.push(Row::new(case, size, rounds)),
                     Err(error) => report.fail(format!("{case} at {}: {error:#}", Count(size))),
                 }

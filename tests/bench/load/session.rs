@@ -3,6 +3,7 @@
 //! The bare server lives through the run, the registry is started anew for each size.
 //! Never: stops at a case that fails; the others are still measured, and the exit status tells.
 
+use std::cell::Cell;
 use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use crate::burden::Burden;
 use crate::case::{Case, Kind};
 use crate::figure::{Count, Figure, Measured};
 use crate::generator;
@@ -176,20 +178,31 @@ impl Session {
         Ok(rounds)
     }
 
-    /// Turn by turn: a registry and one that has less to do, and the other way round.
+    /// Turn by turn: a registry and one that has less to do, and the other way round. What a companion of the first uses of
+    /// the generator's core in a turn is used in one of the other, too.
     pub(crate) async fn side_by_side(
         &self,
         case: Case,
-        registry: &Server,
+        (registry, companion): (&Server, Option<&Server>),
         other: &Server,
         population: &Arc<Population>,
     ) -> anyhow::Result<Vec<Round>> {
         let of = |server: &Server| Workload::new(Side::Registry, case, server.address(), population.clone());
-        let mut rounds = Vec::new();
+        let (mut rounds, share) = (Vec::new(), Cell::new(0.0));
         for number in 0..self.options.rounds() {
             let (asked, beside) = (of(registry), of(other));
-            let round =
-                Round::by_turns(number, self.take(registry, &asked), self.take(other, &beside)).await?;
+            let cpu = || companion.map_or(Ok(Duration::ZERO), Server::cpu);
+            let first = async {
+                let (begin, before) = (Instant::now(), cpu()?);
+                let turn = self.take(registry, &asked).await;
+                share.set(cpu()?.saturating_sub(before).div_duration_f64(begin.elapsed()));
+                turn
+            };
+            let second = async {
+                let _burden = companion.map(|_| Burden::of(share.get()));
+                self.take(other, &beside).await
+            };
+            let round = Round::by_turns(number, first, second).await?;
             self.note(&format!(
                 "{case} at {}, round {}: {:.2} us, beside it {:.2} us; {:.0} and {:.0} answers a second",
                 Count(population.size()),
