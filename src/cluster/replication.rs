@@ -107,7 +107,7 @@ impl Replication {
     /// [`flushing::Flusher`] as a rule. Answers with when it is to be called again at the latest.
     pub fn flush(&self) -> Moment {
         self.told(|rules, now| {
-            self.memory.slots().take_renewed(|row, at| rules.renewed(row, at));
+            self.memory.slots().take_renewed(|renewed| rules.renewed(renewed));
             rules.tick(now);
             rules.wake_at()
         })
@@ -116,7 +116,7 @@ impl Replication {
     /// Says goodbye: others take over what was renewed here at once.
     pub fn drain(&self) {
         self.told(|rules, now| {
-            self.memory.slots().take_renewed(|row, at| rules.renewed(row, at));
+            self.memory.slots().take_renewed(|renewed| rules.renewed(renewed));
             rules.drain(now);
         });
     }

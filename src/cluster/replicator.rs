@@ -304,9 +304,9 @@ impl Replicator {
         self.remove_here(now, key);
     }
 
-    /// A client renewed the lease in a row.
-    pub fn renewed(&mut self, row: Row, at: Moment) {
-        self.renewed_here(row, at);
+    /// Clients renewed the leases in these rows, at these times.
+    pub fn renewed(&mut self, renewed: &[(Row, Moment)]) {
+        self.renewed_here(renewed);
     }
 
     /// The directory removed an instance because its lease ran out.

@@ -168,6 +168,15 @@ impl Entry {
         self.instance.service.as_str().eq_ignore_ascii_case(application)
             && self.instance.id_in_application() == id
     }
+
+    /// The same of an entry that was found by [`crate::model::InstanceId::of_application`] of the two. Whoever registered here by the
+    /// Eureka API has that id, so only where the name in it ends is open: texts elsewhere in memory are not read.
+    pub(super) fn is_known_as_found(&self, application: &str, id: &str) -> bool {
+        match self.is_own() && self.instance.document.is_some() {
+            true => self.instance.service.as_str().len() == application.len(),
+            false => self.is_known_as(application, id),
+        }
+    }
 }
 
 /// The table takes the low and the highest bits of a hash, so shards take others.

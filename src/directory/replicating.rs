@@ -189,7 +189,7 @@ mod tests {
         assert_eq!((directory.tag().revision, directory.len()), (revision, 2));
         assert_eq!(slots.lease_of(rows[0]), Some((Moment::from_millis(5), Moment::from_millis(30_100))));
         assert!(changes(&directory).iter().all(|change| change.cause == Cause::Peer));
-        slots.take_renewed(|row, _| panic!("{row} was renewed elsewhere"));
+        slots.take_renewed(|renewed| panic!("{renewed:?} were renewed elsewhere"));
     }
 
     #[test]

@@ -51,15 +51,15 @@ struct Page {
     /// Tenths of a second since the clock began, rounded up; [`NEVER`] for a lease without an end.
     /// By themselves, because they are walked along.
     deadlines: Box<[AtomicU32]>,
+    /// Milliseconds since the clock began. By themselves, because of each renewal only this and a deadline are touched.
+    renewed: Box<[AtomicU64]>,
     rows: Box<[Row]>,
     marks: Marks,
 }
 
-/// What is looked up row by row, side by side in memory.
+/// Whose a row is.
 #[derive(Debug, Default)]
 struct Row {
-    /// Milliseconds since the clock began.
-    renewed: AtomicU64,
     generation: AtomicU32,
     owner: AtomicU32,
     hash: AtomicU64,
@@ -94,7 +94,7 @@ impl Slots {
         let taken = &page.rows[at];
         let generation = taken.generation.load(Ordering::Relaxed).wrapping_add(1);
         taken.generation.store(generation, Ordering::Release);
-        taken.renewed.store(now.as_millis(), Ordering::Release);
+        page.renewed[at].store(now.as_millis(), Ordering::Release);
         taken.owner.store(owner, Ordering::Relaxed);
         taken.hash.store(hash, Ordering::Relaxed);
         Slot { row, generation }
@@ -115,7 +115,7 @@ impl Slots {
     /// Begins a lease at `now`; without a length it does not end.
     pub fn lease(&self, slot: Slot, now: Moment, ttl: Option<Duration>) {
         let (page, at) = self.page(slot.row);
-        page.rows[at].renewed.store(now.as_millis(), Ordering::Release);
+        page.renewed[at].store(now.as_millis(), Ordering::Release);
         page.deadlines[at].store(ttl.map_or(NEVER, |ttl| deadline(now, ttl)), Ordering::Relaxed);
     }
 
@@ -129,7 +129,7 @@ impl Slots {
         if until <= tick(now) {
             return false;
         }
-        page.rows[at].renewed.store(now.as_millis(), Ordering::Release);
+        page.renewed[at].store(now.as_millis(), Ordering::Release);
         if until != NEVER {
             page.deadlines[at].store(deadline(now, ttl), Ordering::Relaxed);
         }
@@ -163,9 +163,8 @@ impl Slots {
             return None;
         }
         let (page, at) = self.page(slot.row);
-        let row = &page.rows[at];
-        let renewed = row.renewed.load(Ordering::Acquire);
-        let generation = row.generation.load(Ordering::Acquire);
+        let renewed = page.renewed[at].load(Ordering::Acquire);
+        let generation = page.rows[at].generation.load(Ordering::Acquire);
         (generation == slot.generation).then(|| Moment::from_millis(renewed))
     }
 
@@ -223,6 +222,7 @@ impl Page {
     fn new(rows: usize) -> Self {
         Self {
             deadlines: (0..rows).map(|_| AtomicU32::new(NEVER)).collect(),
+            renewed: (0..rows).map(|_| AtomicU64::new(0)).collect(),
             rows: (0..rows).map(|_| Row::default()).collect(),
             marks: Marks::default(),
         }

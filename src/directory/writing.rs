@@ -132,16 +132,19 @@ impl Directory {
         now: Moment,
         judge: &mut dyn FnMut(&Arc<Instance>) -> bool,
     ) -> bool {
-        let mut look = |entry: &Entry| {
-            // On a Netflix server one whose lease ran out can be renewed until it is removed.
-            let is_there = self.rules.strict_eureka || !self.is_gone(entry.slot, now);
-            is_there
-                && entry.is_own()
-                && entry.is_known_as(application, id)
-                && (!judge(&entry.instance) || self.renew_slot(entry.slot, now, &entry.instance))
+        let mut renewed = |key: &str, is_it: fn(&Entry, &str, &str) -> bool| {
+            let look = |entry: &Entry| {
+                // On a Netflix server one whose lease ran out can be renewed until it is removed.
+                let is_there = self.rules.strict_eureka || !self.is_gone(entry.slot, now);
+                is_there
+                    && entry.is_own()
+                    && is_it(entry, application, id)
+                    && (!judge(&entry.instance) || self.renew_slot(entry.slot, now, &entry.instance))
+            };
+            self.index.with(key, look) == Some(true)
         };
-        let mut renewed = |key: &str| self.index.with(key, &mut look) == Some(true);
-        InstanceId::with_text_of_application(application, id, &mut renewed) || renewed(id)
+        let is_found = |key: &str| renewed(key, Entry::is_known_as_found);
+        InstanceId::with_text_of_application(application, id, is_found) || renewed(id, Entry::is_known_as)
     }
 
     /// Puts what `change` makes of the living instance with this id in its place, and begins its lease

@@ -12,6 +12,11 @@ pub(super) struct Bits {
 // === impl Bits ===
 
 impl Bits {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
     pub(super) fn has(&self, slot: u32) -> bool {
         let (word, bit) = place(slot);
         self.words.get(word).is_some_and(|it| it & bit != 0)
@@ -31,6 +36,13 @@ impl Bits {
         if let Some(it) = self.words.get_mut(word) {
             self.count -= usize::from(*it & bit != 0);
             *it &= !bit;
+        }
+    }
+
+    pub(super) fn put(&mut self, slot: u32, is_in: bool) {
+        match is_in {
+            true => self.set(slot),
+            false => self.clear(slot),
         }
     }
 

@@ -1,7 +1,7 @@
 //! All that is known of keys: what was last written, and when the lease was last renewed.
 //!
 //! Entries stand in slots, which others name them by; sums over all that is registered are kept as they change. What a
-//! renewal looks at is in the slots themselves: entries lie scattered, and one that renews need not be touched.
+//! renewal looks at lies apart and close together: the entry of an instance that renews is not touched.
 //! Never: decides what is newer, or ends a lease.
 
 use std::hash::BuildHasher;
@@ -10,6 +10,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::Row;
+use super::bits::Bits;
 use crate::cluster::frame::BUCKETS;
 use crate::cluster::message::{Content, Key, Stamp, StreamId};
 use crate::model::Moment;
@@ -47,22 +48,22 @@ pub(super) struct Renewal {
 #[derive(Debug)]
 pub(super) struct Entries {
     slots: Vec<Slot>,
+    /// Of each slot; means nothing where no entry is.
+    renewals: Vec<Renewal>,
+    /// Slots whose entry is registered.
+    living: Bits,
+    /// Slots whose newest renewal a client told this member, since it started.
+    told_here: Bits,
     free: Vec<u32>,
     by_key: HashTable<u32>,
     by_row: Vec<Option<u32>>,
     hasher: RandomState,
     buckets: Vec<Bucket>,
-    alive: usize,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
-    /// Whether the entry is registered.
-    is_alive: bool,
-    /// Whether its client told this member of the renewal, since it started.
-    is_told_here: bool,
-    renewal: Renewal,
     entry: Option<Box<Entry>>,
 }
 
@@ -113,23 +114,25 @@ impl Default for Entries {
     fn default() -> Self {
         Self {
             slots: Vec::new(),
+            renewals: Vec::new(),
+            living: Bits::default(),
+            told_here: Bits::default(),
             free: Vec::new(),
             by_key: HashTable::new(),
             by_row: Vec::new(),
             hasher: RandomState::default(),
             buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(),
-            alive: 0,
         }
     }
 }
 
 impl Entries {
     pub(super) fn alive(&self) -> usize {
-        self.alive
+        self.living.len()
     }
 
     pub(super) fn dead(&self) -> usize {
-        self.by_key.len() - self.alive
+        self.by_key.len() - self.alive()
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<u32> {
@@ -152,24 +155,25 @@ impl Entries {
 
     /// The newest renewal of what stands in a slot.
     pub(super) fn renewal(&self, slot: u32) -> Option<Renewal> {
-        self.slots.get(index(slot)).filter(|slot| slot.entry.is_some()).map(|slot| slot.renewal)
+        self.get(slot).and(self.renewals.get(index(slot)).copied())
     }
 
     /// The same of what is registered only.
     pub(super) fn renewal_of_living(&self, slot: u32) -> Option<Renewal> {
-        self.slots.get(index(slot)).filter(|slot| slot.is_alive).map(|slot| slot.renewal)
+        self.renewals.get(index(slot)).filter(|_| self.living.has(slot)).copied()
     }
 
     /// When its client last told this member that an instance lives, when nobody knows of a newer renewal.
     pub(super) fn told_here(&self, slot: u32) -> Option<Moment> {
-        let slot = self.slots.get(index(slot)).filter(|slot| slot.is_alive && slot.is_told_here)?;
-        Some(slot.renewal.last)
+        let renewal = self.renewal_of_living(slot).filter(|_| self.told_here.has(slot))?;
+        Some(renewal.last)
     }
 
     /// A newer renewal is known of: its client told this member of it, or another one did.
     pub(super) fn renew(&mut self, slot: u32, renewal: Renewal, is_told_here: bool) {
-        if let Some(slot) = self.slots.get_mut(index(slot)) {
-            (slot.renewal, slot.is_told_here) = (renewal, is_told_here);
+        if let Some(before) = self.renewals.get_mut(index(slot)) {
+            *before = renewal;
+            self.told_here.put(slot, is_told_here);
         }
     }
 
@@ -185,17 +189,18 @@ impl Entries {
 
     /// The slots of all that is registered, in order, with the newest renewals.
     pub(super) fn living(&self) -> impl Iterator<Item = (u32, Renewal)> {
-        (0..).zip(&self.slots).filter(|(_, slot)| slot.is_alive).map(|(at, slot)| (at, slot.renewal))
+        self.living.iter().filter_map(|slot| Some((slot, *self.renewals.get(index(slot))?)))
     }
 
     pub(super) fn insert(&mut self, entry: Entry, renewal: Renewal) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
+            self.renewals.push(Renewal::default());
             self.end() - 1
         });
         let hash = self.hasher.hash_one(&entry.key);
-        let it = &mut self.slots[index(slot)];
-        (it.entry, it.renewal, it.is_told_here) = (Some(Box::new(entry)), renewal, false);
+        self.slots[index(slot)].entry = Some(Box::new(entry));
+        self.renew(slot, renewal, false);
         let Self { slots, hasher, by_key, .. } = self;
         let hash_of =
             |slot: &u32| slots[index(*slot)].entry.as_deref().map_or(0, |it| hasher.hash_one(&it.key));
@@ -279,20 +284,19 @@ impl Entries {
     }
 
     fn count_in(&mut self, slot: u32) {
-        let Slot { entry, is_alive, .. } = &mut self.slots[index(slot)];
-        let Some(entry) = entry.as_deref_mut().filter(|it| it.is_alive()) else { return };
-        *is_alive = true;
+        let entry = self.slots[index(slot)].entry.as_deref_mut();
+        let Some(entry) = entry.filter(|it| it.is_alive()) else { return };
+        self.living.set(slot);
         let bucket = &mut self.buckets[bucket_of(entry.hash)];
         bucket.sum = bucket.sum.wrapping_add(entry.version());
         entry.place = bucket.slots.len();
         bucket.slots.push(slot);
-        self.alive += 1;
     }
 
     fn count_out(&mut self, slot: u32) {
         let Some(entry) = self.get(slot).filter(|it| it.is_alive()) else { return };
         let (version, place, bucket) = (entry.version(), entry.place, bucket_of(entry.hash));
-        self.slots[index(slot)].is_alive = false;
+        self.living.clear(slot);
         let bucket = &mut self.buckets[bucket];
         bucket.sum = bucket.sum.wrapping_sub(version);
         bucket.slots.swap_remove(place);
@@ -301,7 +305,6 @@ impl Entries {
         {
             moved.place = place;
         }
-        self.alive -= 1;
     }
 }
 

@@ -198,7 +198,7 @@ impl Replicator {
         let last = self.moment_of(age, now);
         let is_first_hand = self.links.get(&link).is_some_and(|peer| peer.origin == home);
         if self.touch(slot, last, home) && is_first_hand {
-            self.tell_renewal(slot, home, now.at);
+            self.tell_renewals(&[(slot, now.at)], home);
         }
     }
 

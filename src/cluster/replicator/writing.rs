@@ -32,7 +32,7 @@ impl Replicator {
         };
         self.unplaced.remove(&slot);
         self.entries.place(slot, row);
-        self.renewed_here(row, now.at);
+        self.renewed_here(&[(row, now.at)]);
     }
 
     pub(super) fn remove_here(&mut self, now: Now, key: &Key) {
@@ -43,32 +43,37 @@ impl Replicator {
         }
     }
 
-    pub(super) fn renewed_here(&mut self, row: Row, at: Moment) {
-        let Some(slot) = self.entries.at_row(row) else { return };
-        if self.entries.renewal(slot).is_some_and(|renewal| renewal.last <= at) {
-            self.entries.renew(slot, Renewal { last: at, home: self.me }, true);
+    /// Step by step for all of them: what each looks at is far from the next one's, and is waited for at once so.
+    pub(super) fn renewed_here(&mut self, renewed: &[(Row, Moment)]) {
+        let slot_of = |(row, at): &(Row, Moment)| Some((self.entries.at_row(*row)?, *at));
+        let mut slots: Vec<(u32, Moment)> = renewed.iter().filter_map(slot_of).collect();
+        for (slot, at) in &slots {
+            if self.entries.renewal_of_living(*slot).is_some_and(|renewal| renewal.last <= *at) {
+                self.entries.renew(*slot, Renewal { last: *at, home: self.me }, true);
+            }
         }
         if self.has(Fault::RenewalStamps) {
-            let time = self.clock.next(Timestamp::default(), 0);
-            self.write_at(Now { at, wall: Timestamp::default() }, slot, None, time);
+            for (slot, at) in &slots {
+                let time = self.clock.next(Timestamp::default(), 0);
+                self.write_at(Now { at: *at, wall: Timestamp::default() }, *slot, None, time);
+            }
         }
-        self.counts.renewals += 1;
-        if self.has(Fault::DirtyBitForgotten) && !self.counts.renewals.is_multiple_of(4) {
-            return;
+        let before = self.counts.renewals;
+        self.counts.renewals += u64::try_from(slots.len()).unwrap_or_default();
+        if self.has(Fault::DirtyBitForgotten) {
+            let mut counts = before..;
+            slots.retain(|_| counts.next().is_some_and(|count| (count + 1).is_multiple_of(4)));
         }
-        self.tell_renewal(slot, self.me, at);
+        self.tell_renewals(&slots, self.me);
     }
 
-    /// Notes for all who do not hear it otherwise that a lease was renewed through a member.
-    pub(super) fn tell_renewal(&mut self, slot: u32, home: u64, at: Moment) {
+    /// Notes for all who do not hear it otherwise that leases were renewed through a member, and when.
+    pub(super) fn tell_renewals(&mut self, slots: &[(u32, Moment)], home: u64) {
+        let Some((_, first)) = slots.first() else { return };
         let Self { links, me, timers, settings, .. } = self;
-        let mut is_told = false;
         for peer in links.values_mut().filter(|peer| home == *me || !peer.hears_member(home)) {
-            peer.sending.dirty.set(slot);
-            is_told = true;
-        }
-        if is_told {
-            timers.flush.get_or_insert(at.plus(settings.flush));
+            slots.iter().for_each(|(slot, _)| peer.sending.dirty.set(*slot));
+            timers.flush.get_or_insert(first.plus(settings.flush));
         }
     }
 

@@ -15,6 +15,8 @@ use crate::model::Moment;
 pub(super) struct Marks(Box<[AtomicU64]>);
 
 const WORD: usize = 64;
+/// Renewals that are visited at a time.
+const TOGETHER: usize = 256;
 
 // === impl Marks ===
 
@@ -60,15 +62,24 @@ impl Slots {
         Self { is_tracking: true, ..Self::default() }
     }
 
-    /// Visits each row that was renewed by [`Slots::renew`] since the last call, with the time of its newest renewal.
-    pub fn take_renewed(&self, mut visit: impl FnMut(u32, Moment)) {
+    /// Visits each row that was renewed by [`Slots::renew`] since the last call, with the time of its newest renewal;
+    /// many at a time, and never none.
+    pub fn take_renewed(&self, mut visit: impl FnMut(&[(u32, Moment)])) {
         let mut first_row = 0;
+        let mut taken = Vec::new();
         for page in self.pages.iter().map_while(OnceLock::get) {
             page.marks.take(|at| {
-                let renewed = Moment::from_millis(page.rows[at].renewed.load(Ordering::Acquire));
-                visit(first_row + u32::try_from(at).unwrap_or(u32::MAX), renewed);
+                let renewed = Moment::from_millis(page.renewed[at].load(Ordering::Acquire));
+                taken.push((first_row + u32::try_from(at).unwrap_or(u32::MAX), renewed));
+                if taken.len() == TOGETHER {
+                    visit(&taken);
+                    taken.clear();
+                }
             });
             first_row += u32::try_from(page.rows.len()).unwrap_or(u32::MAX);
+        }
+        if !taken.is_empty() {
+            visit(&taken);
         }
     }
 
@@ -78,8 +89,8 @@ impl Slots {
             return false;
         }
         let (page, row) = self.page(slot.row);
-        let Page { deadlines, rows, .. } = page;
-        let renewed = &rows[row].renewed;
+        let Page { deadlines, renewed, .. } = page;
+        let renewed = &renewed[row];
         if at.as_millis() <= renewed.fetch_max(at.as_millis(), Ordering::SeqCst) {
             return false;
         }
@@ -102,7 +113,7 @@ impl Slots {
     pub fn lease_of(&self, row: u32) -> Option<(Moment, Moment)> {
         let (page, at) = self.page(row);
         let until = page.deadlines[at].load(Ordering::Relaxed);
-        let renewed = page.rows[at].renewed.load(Ordering::Acquire);
+        let renewed = page.renewed[at].load(Ordering::Acquire);
         (until != NEVER).then(|| (Moment::from_millis(renewed), moment(until)))
     }
 
@@ -131,7 +142,8 @@ mod tests {
 
     fn taken(slots: &Slots) -> Vec<(u32, u64)> {
         let mut taken = Vec::new();
-        slots.take_renewed(|row, renewed| taken.push((row, renewed.as_millis())));
+        slots
+            .take_renewed(|rows| taken.extend(rows.iter().map(|(row, renewed)| (*row, renewed.as_millis()))));
         taken
     }
 

@@ -113,7 +113,7 @@ impl Member {
             return false;
         }
         let row = held.row;
-        self.replicator.renewed(row, now.at);
+        self.replicator.renewed(&[(row, now.at)]);
         if let Some(held) = self.rows.get_mut(key) {
             held.renewed = now.at;
         }
