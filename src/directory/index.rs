@@ -169,8 +169,9 @@ impl Entry {
             && self.instance.id_in_application() == id
     }
 
-    /// The same of an entry that was found by [`crate::model::InstanceId::of_application`] of the two. Whoever registered here by the
-    /// Eureka API has that id, so only where the name in it ends is open: texts elsewhere in memory are not read.
+    /// The same of an entry that was found by the [id of both](crate::model::InstanceId::of_application). Whoever
+    /// registered here by the Eureka API has that id, and of it only where the name ends is open: texts that lie
+    /// elsewhere in memory are not read.
     pub(super) fn is_known_as_found(&self, application: &str, id: &str) -> bool {
         match self.is_own() && self.instance.document.is_some() {
             true => self.instance.service.as_str().len() == application.len(),

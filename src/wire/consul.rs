@@ -198,6 +198,7 @@ mod tests {
             assert!(read_entries(bad.as_bytes(), |_| ControlFlow::Continue(())).is_err(), "{bad:.20}");
         }
     }
+
     #[test]
     fn a_body_that_goes_on_without_anything_to_read_is_given_up() {
         for filler in [b' ', b'"', b'['] {

@@ -370,6 +370,22 @@ async fn heartbeats_compare_versions() {
 }
 
 #[tokio::test]
+async fn a_colon_in_a_name_is_not_the_one_between_name_and_id() {
+    let server = Server::new();
+    let colon = PAY.replace(r#""app":"PAY""#, r#""app":"A:B""#).replace("pay-1", "C");
+    server.send("POST /eureka/v2/apps/A%3AB", &[JSON], colon).await.empty(204);
+    for (path, status) in
+        [("a%3Ab/C", 200), ("A:B/C", 200), ("A/B%3AC", 404), ("a:b:c/", 405), ("X/A%3AB%3AC", 404)]
+    {
+        for root in ["/eureka/v2", "/api/eureka/default/v2"] {
+            let beat = server.send(&format!("PUT {root}/apps/{path}"), &[READS_JSON], "").await;
+            assert_eq!(beat.status.as_u16(), status, "{root}/apps/{path}");
+        }
+    }
+    server.send("PUT /api/v1/instances/A:B:C/heartbeat", &[], "").await.ok();
+}
+
+#[tokio::test]
 async fn status_and_metadata_are_changed_and_the_lease_is_ended() {
     let server = Server::new();
     server.register_pay("/v2").await;

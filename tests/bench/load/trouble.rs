@@ -26,8 +26,7 @@ use crate::session::Session;
 
 /// Instances that every registry has of its own.
 const OWN: usize = 1_000;
-/// Rounds, turns of both in each of them, reads of a turn, and time between two of them.
-const ROUNDS: usize = 9;
+/// Turns of both in each round, reads of a turn, and time between two of them.
 const TURNS: usize = 8;
 const READS: u32 = 200;
 const EVERY: Duration = Duration::from_micros(500);
@@ -103,7 +102,8 @@ impl Session {
                 let failures = followed.metric(system, "failures_total").await?;
                 proxy.get()?.set(fault);
                 followed.until_felt(system, fault, failures).await?;
-                let measured = measure(system, fault, &mut plain, &mut followed).await;
+                let rounds = self.options.rounds();
+                let measured = measure(system, fault, rounds, &mut plain, &mut followed).await;
                 report.figures.push(measured.with_context(|| format!("{}, {fault:?}", system.name()))?);
                 proxy.get()?.set(None);
                 followed.until(system, "up", 1.0).await?;
@@ -117,11 +117,12 @@ impl Session {
 async fn measure(
     system: System,
     fault: Option<Fault>,
+    rounds: usize,
     plain: &mut Reader,
     followed: &mut Reader,
 ) -> anyhow::Result<Measured> {
-    let (mut rounds, mut resident) = (Vec::new(), 0);
-    for _ in 0..ROUNDS {
+    let (mut played, mut resident) = (Vec::new(), 0);
+    for _ in 0..rounds {
         let (mut without, mut with) = (Times::default(), Times::default());
         for nth in 0..TURNS {
             if nth % 4 == 0 || nth % 4 == 3 {
@@ -131,13 +132,13 @@ async fn measure(
                 resident = followed.server.resident()?.max(resident);
             }
         }
-        rounds.push([without, with]);
+        played.push([without, with]);
     }
     for reader in [plain, followed] {
         reader.has_all().await?;
     }
     let mut median = |of: &dyn Fn(&mut [Times; 2]) -> f64| {
-        percentile(&mut rounds.iter_mut().map(of).collect::<Vec<_>>(), 50)
+        percentile(&mut played.iter_mut().map(of).collect::<Vec<_>>(), 50)
     };
     let ratio = median(&|[without, with]| percentile(&mut with.cpu, 99) / percentile(&mut without.cpu, 99));
     let note = format!(
