@@ -118,12 +118,12 @@ impl Load {
 
     /// Ends it: every node lists exactly those that are still renewed, and nothing was wrong meanwhile.
     #[track_caller]
-    pub(super) fn end(self, nodes: &Nodes) -> Outcome {
+    pub(super) fn end(mut self, nodes: &Nodes) -> Outcome {
         self.shared.is_over.store(true, Ordering::SeqCst);
         let clients = nodes.clients();
-        let kept = self.clients.into_iter().flat_map(|it| it.join().expect("no panic"));
+        let kept = self.clients.drain(..).flat_map(|it| it.join().expect("no panic"));
         let kept: BTreeMap<String, Kept> = kept.map(|it| (it.id.clone(), it)).collect();
-        for reader in self.readers {
+        for reader in self.readers.drain(..) {
             reader.join().expect("no panic");
         }
         let begun = Instant::now();
@@ -152,6 +152,13 @@ impl Load {
             refused: self.shared.refused.load(Ordering::SeqCst),
             forgotten: self.shared.forgotten.load(Ordering::SeqCst),
         }
+    }
+}
+
+impl Drop for Load {
+    /// A test that fails leaves nobody behind, who would find others at the ports of its nodes.
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
     }
 }
 
