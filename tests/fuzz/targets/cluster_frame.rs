@@ -100,7 +100,7 @@ impl World {
                 self.rows += 1;
                 self.member.put(self.now, key, self.rows, Arc::new(instance));
             }
-            2 => self.member.renewed(u32::from(first), self.now.at),
+            2 => self.member.renewed(&[(u32::from(first), self.now.at)]),
             3 => self.member.remove(self.now, &key),
             4 => {
                 let length = Duration::from_millis(u64::from(first) * u64::from(first) * 10);
